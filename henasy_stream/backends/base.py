@@ -1,0 +1,28 @@
+"""The protocol between the stream and whatever executes the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, UInt8Array
+
+
+class Backend(Protocol):
+    """Executes the network.  Holds weights, no stream state; safe to call from one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """For people and logs: `torch-cpu`, …"""
+        ...
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    def run_window(self, clip: UInt8Array) -> NetworkOutput:
+        """One window of `spec.num_frames` model-sized RGB frames, (T, S, S, 3) uint8, oldest first."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """(N, D) float32, L2-normalised.  Texts run at their true length, batched."""
+        ...

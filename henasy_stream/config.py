@@ -1,0 +1,149 @@
+"""Frozen, keyword-only configurations.  Sizes of the network live beside the weights, those of the stream do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionConfig:
+    """The global encoder: TimeSformer with divided space-time attention (paper 4.1).
+
+    `stem="patch"` is LaViLa's single convolution without bias; `stem="conv"` is a small stack of strided convolutions for
+    training from scratch on few clips.  `num_frames` is the length of the temporal embedding.
+    """
+
+    image_size: int = 224
+    patch_size: int = 16
+    num_frames: int = 4
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    stem: Literal["patch", "conv"] = "patch"
+
+    def __post_init__(self) -> None:
+        if self.image_size % self.patch_size:
+            raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of a frame."""
+        return self.image_size // self.patch_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """The text tower: LaViLa's CLIP-style causal transformer."""
+
+    vocab_size: int = 49408
+    context: int = 77
+    width: int = 512
+    layers: int = 12
+    heads: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessConfig:
+    """The contract between a camera's frame and the network; belongs to the weights.
+
+    `mean` and `std` are RGB on the 0..255 scale; the defaults are the ones LaViLa trained with.  `span_s`: seconds from
+    the first to the last of the sampled frames.
+    """
+
+    resize: Literal["crop", "squash", "letterbox"] = "crop"
+    mean: tuple[float, float, float] = (108.3272985, 116.7460125, 104.09373615)
+    std: tuple[float, float, float] = (68.5005327, 66.6321579, 70.32316305)
+    span_s: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyConfig:
+    """The words that the weights were trained with; empty for weights that were trained on open narrations."""
+
+    nouns: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ()
+    background: str | None = None
+    synthetic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class HenasyConfig:
+    """Sizes of the whole network (paper 4 and 5.1).
+
+    `decoder` and `bootstrap_layers=0` are the design rows of the paper's Table 4: "average" pools the entities,
+    "self_attention" attends over patches and entities together, no bootstrapping leaves the patches to stand as segments.
+    `similarity="scaled_dot"` multiplies TAG's logits by entity_width ** -0.5 (paper recipe); "cosine" by
+    `similarity_scale`.
+    """
+
+    vision: VisionConfig = field(default_factory=VisionConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
+    embed_dim: int = 256
+    entity_width: int = 512
+    entity_heads: int = 8
+    num_groups: int = 64
+    num_entities: int = 8
+    bootstrap_layers: int = 6
+    grouping_layers: int = 3
+    refine_layers: int = 3
+    decoder_layers: int = 3
+    decoder: Literal["entity", "average", "self_attention"] = "entity"
+    similarity: Literal["cosine", "scaled_dot"] = "cosine"
+    similarity_scale: float = 10.0
+    temperature: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.bootstrap_layers > self.vision.layers:
+            raise ValueError(f"bootstrap_layers {self.bootstrap_layers} exceeds the {self.vision.layers} vision layers")
+        if self.entity_width % self.entity_heads:
+            raise ValueError(f"entity_width {self.entity_width} is not a multiple of entity_heads {self.entity_heads}")
+
+    @classmethod
+    def base(cls) -> HenasyConfig:
+        """Paper size on LaViLa's TSF-B."""
+        return cls(similarity="scaled_dot")
+
+    @classmethod
+    def demo(cls) -> HenasyConfig:
+        """The size that ships with the package and trains on one CPU thread."""
+        return cls(
+            vision=VisionConfig(
+                image_size=96, patch_size=8, num_frames=4, width=96, layers=3, heads=3, stem="conv"
+            ),
+            text=TextConfig(width=64, layers=2, heads=2, context=32),
+            preprocess=PreprocessConfig(mean=(127.5, 127.5, 127.5), std=(64.0, 64.0, 64.0), span_s=1.5),
+            embed_dim=64,
+            entity_width=96,
+            entity_heads=3,
+            num_groups=16,
+            bootstrap_layers=2,
+            grouping_layers=1,
+            refine_layers=1,
+            decoder_layers=1,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """How a model is run over a stream.  Times are seconds of acquisition time.
+
+    `hop`: new samples between two windows, 1..T-1; 0 lets the engine choose the smallest hop that keeps pace.
+    `birth_hits`: hops in which an entity must be seen before it is published; `lost_s`: how long a track that is no longer
+    seen is kept.  `presence`: least score of an entity.  `gap_s`: a longer pause between frames resets the state.
+    """
+
+    mode: Literal["window"] = "window"
+    hop: int = 0
+    span_s: float | None = None
+    rotate: Literal[0, 90, 180, 270] = 0
+    presence: float = 0.5
+    birth_hits: int = 2
+    lost_s: float = 2.0
+    gap_s: float = 2.0
+    caption_hold_s: float = 0.5
+    embeddings: bool = False
