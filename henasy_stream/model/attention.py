@@ -1,0 +1,178 @@
+"""Attention layers: divided space-time blocks with prefix tokens, self-attention and cross-attention blocks.
+
+Shapes: `B` batch, `T` frames, `N` tokens of one frame, `P` prefix tokens, `L` = P + T*N, `H` heads, `d` head width,
+`D` width, `Q` queries.  Token order is always: prefix, then frame by frame.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class QuickGELU(nn.Module):
+    """x * sigmoid(1.702 x), the activation of CLIP and LaViLa."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape, kept."""
+        return F.silu(x * 1.702) * (1 / 1.702)
+
+
+class Mlp(nn.Module):
+    """Linear, QuickGELU, linear."""
+
+    def __init__(self, width: int, ratio: float = 4.0) -> None:
+        super().__init__()
+        hidden = int(width * ratio)
+        self.fc1 = nn.Linear(width, hidden)
+        self.act = QuickGELU()
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, D) -> (…, D)."""
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one fused projection (order q, k, v, each split head-major)."""
+
+    def __init__(self, width: int, heads: int, *, causal: bool = False) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of heads {heads}")
+        self.heads = heads
+        self.causal = causal
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def heads_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, L, D) -> queries, keys and values, each a (B, L, H, d) view of one projection."""
+        q, k, v = self.qkv(x).view(*x.shape[:2], 3, self.heads, -1).unbind(2)
+        return q, k, v
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D); a causal layer lets token i see 0..i."""
+        q, k, v = (part.transpose(1, 2) for part in self.heads_of(x))
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return self.proj(out.transpose(1, 2).flatten(2))
+
+
+class DividedAttention(Attention):
+    """Self-attention of tokens in groups with a prefix that all groups share.
+
+    A prefix query attends to every token, a patch query to the prefix and to its own group.  For LaViLa's single
+    CLS token this is its divided attention; any number of prefix tokens is allowed, none included.
+    """
+
+    def _attend(self, x: Tensor, prefix: int, frames: int, *, over_time: bool) -> Tensor:
+        q, k, v = self.heads_of(x)
+        batch, _, heads, depth = q.shape
+        patches = [part[:, prefix:].view(batch, frames, -1, heads, depth) for part in (q, k, v)]  # (B, T, N, H, d)
+        if over_time:
+            patches = [part.transpose(1, 2) for part in patches]
+        groups = patches[0].shape[1]
+        if prefix:
+            shared = [part[:, None, :prefix].expand(-1, groups, -1, -1, -1) for part in (k, v)]
+            patches[1:] = [torch.cat(pair, 2) for pair in zip(shared, patches[1:], strict=True)]
+        out = F.scaled_dot_product_attention(*(part.flatten(0, 1).transpose(1, 2) for part in patches))
+        out = out.transpose(1, 2).view(batch, groups, -1, heads * depth)
+        if over_time:
+            out = out.transpose(1, 2)
+        out = out.flatten(1, 2)
+        if prefix:
+            first = F.scaled_dot_product_attention(q[:, :prefix].transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+            out = torch.cat([first.transpose(1, 2).flatten(2), out], 1)
+        return self.proj(out)
+
+
+class TimeAttention(DividedAttention):
+    """Groups are the tokens at one location in all frames."""
+
+    def forward(self, x: Tensor, prefix: int, frames: int) -> Tensor:  # type: ignore[override]
+        """(B, L, D) -> (B, L, D)."""
+        return self._attend(x, prefix, frames, over_time=True)
+
+
+class SpaceAttention(DividedAttention):
+    """Groups are the tokens of one frame."""
+
+    def forward(self, x: Tensor, prefix: int, frames: int) -> Tensor:  # type: ignore[override]
+        """(B, L, D) -> (B, L, D)."""
+        return self._attend(x, prefix, frames, over_time=False)
+
+
+class SpaceTimeBlock(nn.Module):
+    """Divided space-time block with LaViLa's "frozen in time" residuals and P >= 0 prefix tokens.
+
+    With t = timeattn(norm3(x)) and r = x + attn(norm1(x + t)) the output is r + mlp(norm2(r)): the time output
+    reaches the result only through the input of the spatial attention.
+    """
+
+    def __init__(self, width: int, heads: int, *, mlp_ratio: float = 4.0, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=eps)
+        self.attn = SpaceAttention(width, heads)
+        self.timeattn = TimeAttention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=eps)
+        self.norm3 = nn.LayerNorm(width, eps=eps)
+        self.mlp = Mlp(width, mlp_ratio)
+        self.apply(init_linear)
+
+    def forward(self, x: Tensor, *, prefix: int, frames: int) -> Tensor:
+        """(B, prefix + frames*N, D) -> the same shape.
+
+        Raises:
+            ValueError: the tokens after the prefix do not divide into `frames`.
+        """
+        if x.shape[1] <= prefix or (x.shape[1] - prefix) % frames:
+            raise ValueError(f"{x.shape[1]} tokens are not {prefix} prefix tokens and {frames} frames of equal length")
+        timed = x + self.timeattn(self.norm3(x), prefix, frames)
+        x = x + self.attn(self.norm1(timed), prefix, frames)
+        return x + self.mlp(self.norm2(x))
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention from queries to other tokens, which may have another width."""
+
+    def __init__(self, width: int, heads: int, kv_width: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of heads {heads}")
+        self.heads = heads
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(kv_width, 2 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, q: Tensor, kv: Tensor) -> Tensor:
+        """(B, Q, D), (B, L, Dkv) -> (B, Q, D)."""
+        query = self.q(q).view(*q.shape[:2], self.heads, -1).transpose(1, 2)
+        key, value = self.kv(kv).view(*kv.shape[:2], 2, self.heads, -1).transpose(1, 3).unbind(2)
+        out = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(out.transpose(1, 2).flatten(2))
+
+
+class CrossAttentionBlock(nn.Module):
+    """Pre-norm cross-attention and MLP, a residual around each (paper Eq. 2 and the first half of Eq. 5)."""
+
+    def __init__(self, width: int, heads: int, kv_width: int, *, mlp_ratio: float = 4.0, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.norm_q = nn.LayerNorm(width, eps=eps)
+        self.norm_kv = nn.LayerNorm(kv_width, eps=eps)
+        self.cross = CrossAttention(width, heads, kv_width)
+        self.norm_mlp = nn.LayerNorm(width, eps=eps)
+        self.mlp = Mlp(width, mlp_ratio)
+        self.apply(init_linear)
+
+    def forward(self, q: Tensor, kv: Tensor) -> Tensor:
+        """(B, Q, D), (B, L, Dkv) -> (B, Q, D)."""
+        q = q + self.cross(self.norm_q(q), self.norm_kv(kv))
+        return q + self.mlp(self.norm_mlp(q))
+
+
+def init_linear(module: nn.Module) -> None:
+    """Xavier-normal weights and zero bias for a linear layer; for `Module.apply`."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_normal_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
