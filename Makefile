@@ -1,0 +1,88 @@
+# make demo | test | lint | bench: each sets up .venv on its first run and works offline afterwards.
+PYTHON ?= python3
+VENV ?= .venv
+LOWEST ?= .venv-lowest
+DEMO_OUT ?= demo-output
+DEMO_ADDRESS ?= zmq://127.0.0.1:5560
+DEMO_FRAMES ?= 300
+
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+LOWEST_STAMP := $(LOWEST)/.installed
+# The tests that need no torch, so that they also run with the lowest versions.
+LOWEST_TESTS := tests/stream tests/sources tests/sinks tests/runtime tests/test_types.py tests/test_client.py \
+  tests/test_annotate.py tests/test_preprocess.py tests/test_live.py tests/test_download.py tests/test_public_api.py
+
+.PHONY: demo test test-lowest lint format bench setup clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo         a synthetic video stream in; tracks and captions out: on screen, in files, over ZeroMQ"
+	@echo "make test         all tests"
+	@echo "make test-lowest  the tests without torch, on Python 3.10 with the lowest allowed versions"
+	@echo "make lint         ruff and mypy over the whole tree"
+	@echo "make bench        the benchmark table (BENCH_ARGS='--json FILE' keeps it)"
+	@echo "make format       let ruff rewrite the code"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "$(PYTHON) is older than Python 3.10: name a newer one, e.g. make PYTHON=python3.11"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
+	  { echo "no virtual environment could be made: on Debian, apt-get install python3-venv"; exit 1; }
+	@echo "setting up $(VENV) (once)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# Bounded where nobody could stop it: without a terminal, without a display, in CI, or with HEADLESS set.
+demo: $(STAMP)
+	@mkdir -p $(DEMO_OUT)
+	@if [ -t 1 ] && [ -z "$$CI$$HEADLESS" ] && [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
+	  bound="--max-fps 30"; \
+	else \
+	  bound="--headless --max-frames $(DEMO_FRAMES)"; \
+	fi; \
+	$(PY) -m henasy_stream.live --source world --publish $(DEMO_ADDRESS) \
+	  --record $(DEMO_OUT)/world.jsonl --annotate $(DEMO_OUT)/world.mp4 $$bound
+	@echo
+	@echo "$(DEMO_OUT)/world.mp4    the annotated video"
+	@echo "$(DEMO_OUT)/world.jsonl  every message, one a line (docs/messages.md)"
+	@echo "While it runs, $(PY) -m henasy_stream.client $(DEMO_ADDRESS) prints what it publishes."
+
+test: $(STAMP)
+	@$(PY) -m pytest $(TEST_ARGS)
+
+lint: $(STAMP)
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+format: $(STAMP)
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+bench: $(STAMP)
+	@$(PY) -m benchmarks $(BENCH_ARGS)
+
+# Python 3.10 from PATH, or from pyenv where its shim is not switched on.
+PYTHON310 ?= $(shell for p in python3.10 $$(pyenv root 2>/dev/null)/versions/3.10.*/bin/python3.10; do \
+  if $$p -c '' 2>/dev/null; then echo $$p; break; fi; done)
+
+test-lowest:
+ifeq ($(PYTHON310),)
+	@echo "test-lowest skipped: no Python 3.10 on this machine"
+else
+	@$(MAKE) --no-print-directory $(LOWEST_STAMP)
+	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -m "not slow" $(wildcard $(LOWEST_TESTS))
+endif
+
+$(LOWEST_STAMP): pyproject.toml constraints-lowest.txt
+	@test -x $(LOWEST)/bin/python || $(PYTHON310) -m venv $(LOWEST)
+	@echo "setting up $(LOWEST) (once)"
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: -r constraints-lowest.txt
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(LOWEST) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache
