@@ -1,0 +1,92 @@
+"""Temporal-aware grouping (TAG): tokens of a frame choose the group they belong to (paper Eq. 4, 11, 12).
+
+Shapes: B batch, T frames, G groups, N input tokens of a frame, D width.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Assignment(NamedTuple):
+    """Which group each token belongs to, (..., G, N); both sum to 1 over the groups.
+
+    `soft` is the probability without noise, `hard` the one-hot choice (with noise, if any) that carries the soft value's gradient.
+    """
+
+    soft: Tensor
+    hard: Tensor
+
+
+def gumbel_noise(like: Tensor) -> Tensor:
+    """Gumbel(0, 1) samples in float32, shaped as `like`."""
+    uniform = torch.rand(like.shape, device=like.device, dtype=torch.float32)
+    tiny = torch.finfo(torch.float32).tiny
+    return -torch.log(-torch.log(uniform.clamp(tiny, 1 - 2**-24)))
+
+
+def assign(logits: Tensor, noise: Tensor | None = None) -> Assignment:
+    """Straight-through assignment of tokens to groups (Eq. 11, 12).
+
+    Args:
+        logits: (..., G, N).
+        noise: added to the logits for the choice and for the gradient; None chooses deterministically.
+
+    Returns:
+        Assignment in float32.  A tie goes to the first group, as in every backend that we export to.
+    """
+    logits = logits.float()
+    soft = logits.softmax(-2)
+    noisy = soft if noise is None else (logits + noise).softmax(-2)
+    choice = noisy.argmax(-2, keepdim=True)
+    one_hot = (choice == torch.arange(logits.shape[-2], device=logits.device)[:, None]).to(noisy.dtype)
+    return Assignment(soft=soft, hard=one_hot + noisy - noisy.detach())
+
+
+class Grouped(NamedTuple):
+    """Merged tokens (B, T, G, D) and the assignment (B, T, G, N) that merged them."""
+
+    tokens: Tensor
+    assignment: Assignment
+
+
+class TemporalAwareGrouping(nn.Module):
+    """o[t, i] = q_i + mean of the tokens of frame t that chose group i; an empty group keeps q_i.
+
+    The queries are shared by all frames and the merge is per frame: that keeps identity over time.
+    """
+
+    def __init__(self, width: int, *, similarity: Literal["cosine", "scaled_dot"], scale: float) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.similarity = similarity
+        self.scale = scale if similarity == "cosine" else width**-0.5
+
+    def logits(self, queries: Tensor, inputs: Tensor) -> Tensor:
+        """Similarities (B, T, G, N) of queries (B, G, D) with inputs (B, T, N, D), in float32."""
+        q, k = self.query(queries), self.key(inputs)
+        if self.similarity == "cosine":
+            q, k = F.normalize(q.float(), dim=-1), F.normalize(k.float(), dim=-1)
+        return torch.matmul(q.unsqueeze(1), k.transpose(-1, -2)).float() * self.scale
+
+    def forward(self, queries: Tensor, inputs: Tensor, *, noise: Tensor | None = None) -> Grouped:
+        """Group the tokens of every frame.
+
+        Args:
+            queries: group tokens (B, G, D).
+            inputs: tokens (B, T, N, D).
+            noise: (B, T, G, N); by default Gumbel noise in training and none in evaluation.
+        """
+        logits = self.logits(queries, inputs)
+        if noise is None and self.training:
+            noise = gumbel_noise(logits)
+        assignment = assign(logits, noise)
+        hard = assignment.hard.to(inputs.dtype)
+        count = assignment.hard.sum(-1, keepdim=True).clamp_min(1.0)
+        merged = torch.matmul(hard, inputs) / count
+        return Grouped(tokens=queries.unsqueeze(1) + merged, assignment=assignment)

@@ -1,0 +1,83 @@
+"""HENASY assembled: towers, entity encoder, entity decoder, and the heads into the text space.
+
+Shapes: B batch, T frames, K patches of a frame, G groups, E entities, D entity width, J width of the joint embedding.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from henasy_stream.config import HenasyConfig
+from henasy_stream.model.entity_decoder import EntityDecoder
+from henasy_stream.model.entity_encoder import EntityEncoder
+from henasy_stream.model.grouping import Assignment
+from henasy_stream.model.lavila import DualEncoder
+
+
+class HenasyOutput(NamedTuple):
+    """What one forward pass saw.
+
+    video: (B, J), mean of the decoded entities in the text space (Eq. 6); entities: (B, E, J); neither is L2-normalised.
+    per_frame: (B, T, E, D), entity tokens of each frame; boot: patch → segment assignment (B, T, G, K), None without
+    bootstrapping; entity: segment → entity assignment; probability: (B, T, K, E), of the entity given the patch;
+    patches: (B, T*K, Dg), final patch tokens of the global encoder.
+    """
+
+    video: Tensor
+    entities: Tensor
+    per_frame: Tensor
+    boot: Assignment | None
+    entity: Assignment
+    probability: Tensor
+    patches: Tensor
+
+
+class Henasy(nn.Module):
+    """The whole network.  `towers` are LaViLa's, frozen in the paper; the rest is trained.
+
+    The video embedding and the decoder's entities pass one shared LayerNorm and linear into the text space, so that nouns,
+    verbs and sentences are compared with both.
+    """
+
+    def __init__(self, config: HenasyConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.towers = DualEncoder(config.vision, config.text, config.embed_dim)
+        self.entity_encoder = EntityEncoder(config)
+        self.entity_decoder = EntityDecoder(config)
+        self.text_space = nn.Sequential(nn.LayerNorm(config.entity_width), nn.Linear(config.entity_width, config.embed_dim))
+
+    def encode_text(self, token_ids: Tensor) -> Tensor:
+        """(B, L) int64 → (B, J), not L2-normalised."""
+        return self.towers.encode_text(token_ids)
+
+    def forward(self, video: Tensor) -> HenasyOutput:
+        """Run one window.
+
+        Args:
+            video: (B, T, 3, H, W), normalised as `config.preprocess` says.
+
+        Raises:
+            ValueError: more frames than the weights know, or another picture size.
+        """
+        hidden = self.towers.visual(video).hidden
+        frames = video.shape[1]
+        seen = self.entity_encoder(hidden, frames)
+        patches = hidden[-1][:, 1:]
+        entities = self.text_space(self.entity_decoder(seen.pooled, patches))
+        return HenasyOutput(
+            video=entities.mean(1),
+            entities=entities,
+            per_frame=seen.per_frame,
+            boot=seen.boot,
+            entity=seen.entity,
+            probability=seen.probability,
+            patches=patches,
+        )
+
+
+def saliency(probability: Tensor) -> Tensor:
+    """The paper's picture of an entity: softmax over the patches of a frame, (B, T, K, E) → (B, T, K, E) (Eq. 13)."""
+    return probability.float().softmax(2)

@@ -1,0 +1,82 @@
+"""From the pool to batches: which clips, which texts, and the augmentation.
+
+Shapes: N batch, T frames, S picture size, O objects, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from henasy_stream.config import HenasyConfig
+from henasy_stream.model.tokenizer import ClipTokenizer
+from training.data.world_pool import WorldPool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """video: (N, T, 3, S, S) normalised; boxes: (N, T, O, 4) in 0..1, NaN where absent; named: (N, O) class, UNNAMED or ABSENT;
+    verb, noun: (N,) classes; tokens: (N, L) ids of the narrations.
+    """
+
+    video: Tensor
+    boxes: Tensor
+    named: Tensor
+    verb: Tensor
+    noun: Tensor
+    tokens: Tensor
+
+
+def token_table(texts: Sequence[str], config: HenasyConfig) -> Tensor:
+    """(len(texts), context) int64."""
+    return torch.from_numpy(ClipTokenizer(config.text.context)(texts))
+
+
+def normalise(frames: npt.NDArray[np.uint8], config: HenasyConfig) -> Tensor:
+    """(N, T, S, S, 3) uint8 → (N, T, 3, S, S) float, by the weights' own mean and deviation."""
+    video = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 1, 4, 2, 3).float()
+    mean = torch.tensor(config.preprocess.mean).view(1, 1, 3, 1, 1)
+    std = torch.tensor(config.preprocess.std).view(1, 1, 3, 1, 1)
+    return (video - mean) / std
+
+
+class Batches:
+    """Batch `step` of a run, a pure function of (seed, step): a resumed run sees what the first would have seen."""
+
+    def __init__(self, pool: WorldPool, config: HenasyConfig, *, batch: int, seed: int, jitter: float) -> None:
+        if batch > len(pool):
+            raise ValueError(f"a batch of {batch} clips needs a larger pool than {len(pool)}")
+        self.pool, self.config, self.batch, self.seed, self.jitter = pool, config, batch, seed, jitter
+        self.tokens = token_table(pool.narrations, config)
+        self.named = torch.from_numpy(pool.named())
+        self.per_epoch = len(pool) // batch
+
+    def __getitem__(self, step: int) -> Batch:
+        epoch, place = divmod(step, self.per_epoch)
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pool))
+        rows = np.sort(order[place * self.batch : (place + 1) * self.batch])  # sorted: the pool is read in one sweep
+        rng = np.random.default_rng((self.seed, epoch, place))
+        video = normalise(self.pool.frames[rows], self.config)
+        boxes = torch.from_numpy(np.ascontiguousarray(self.pool.boxes[rows]))
+        shape = (len(rows), 1, 3, 1, 1)
+        gain = 1 + self.jitter * rng.uniform(-1, 1, shape) + 0.5 * self.jitter * rng.uniform(-1, 1, (len(rows), 1, 1, 1, 1))
+        shift = self.jitter * rng.uniform(-1, 1, shape)
+        video = video * torch.from_numpy(gain).float() + torch.from_numpy(shift).float()
+        mirror = torch.from_numpy(rng.random(len(rows)) < 0.5)
+        video[mirror] = video[mirror].flip(-1)
+        mirrored = torch.stack([1 - boxes[..., 2], boxes[..., 1], 1 - boxes[..., 0], boxes[..., 3]], -1)
+        boxes = torch.where(mirror[:, None, None, None], mirrored, boxes)
+        index = torch.from_numpy(rows)
+        return Batch(
+            video=video,
+            boxes=boxes,
+            named=self.named[index],
+            verb=torch.from_numpy(self.pool.verb_class[rows].astype(np.int64)),
+            noun=torch.from_numpy(self.pool.noun_class[rows].astype(np.int64)),
+            tokens=self.tokens[index],
+        )

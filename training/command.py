@@ -1,0 +1,116 @@
+"""The command line of `pretrain.py`."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import training.recipes
+from henasy_stream.errors import UserError
+from training.config import Recipe
+from training.data.world_pool import WorldPool, open_pool
+from training.evaluation.world import score_world
+from training.trainer import Trainer
+
+
+def recipe_names() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(training.recipes.__path__))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Raises UserError for a name that is not a module of `training/recipes`."""
+    if name not in recipe_names():
+        near = difflib.get_close_matches(name, recipe_names(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(recipe_names())}"
+        raise UserError(f"no recipe {name!r}; {hint}")
+    return importlib.import_module(f"training.recipes.{name}").RECIPE
+
+
+def _pool(recipe: Recipe, root: Path, split: str, clips: int, console: Console) -> WorldPool:
+    with _progress(console) as progress:
+        task = progress.add_task(f"clips ({split})", total=clips)
+        pool = open_pool(
+            root, recipe.model, split=split, clips=clips, seed=recipe.data.seed, progress=lambda n: progress.advance(task, n)
+        )
+        progress.update(task, completed=clips)
+    return pool
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"), console=console, disable=not console.is_terminal,
+    )  # fmt: skip
+
+
+def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Recipe]:
+    parser = argparse.ArgumentParser(prog="pretrain.py", add_help=False, allow_abbrev=False)
+    parser.add_argument("--recipe", default="world_demo")
+    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--pools", type=Path, default=Path(".cache/pools"))
+    own, rest = parser.parse_known_args(argv)
+    description = (
+        f"Pretrain HENASY.\n\n--recipe NAME   one of: {', '.join(recipe_names())} (default world_demo)\n"
+        "--out DIR       checkpoints, log and weights (default runs/<recipe>-s<seed>); a run found there goes on\n"
+        "--pools DIR     rendered clips, shared by runs (default .cache/pools)\n\nThe rest overrides fields of the recipe."
+    )
+    recipe = tyro.cli(Recipe, default=load_recipe(own.recipe), args=rest, description=description, prog="pretrain.py")
+    own.out = own.out or Path("runs") / f"{recipe.name}-s{recipe.seed}"
+    return own, recipe
+
+
+def _claim(out: Path, recipe: Recipe) -> None:
+    """Write the resolved recipe into `out`, or refuse a folder that another recipe has begun."""
+    out.mkdir(parents=True, exist_ok=True)
+    text = msgspec.json.format(msgspec.json.encode(recipe), indent=2)
+    path = out / "recipe.json"
+    if path.exists() and path.read_bytes() != text:
+        raise UserError(f"{out} holds a run with other settings (see {path}); choose another --out or delete it")
+    path.write_bytes(text)
+
+
+def train(own: argparse.Namespace, recipe: Recipe) -> None:
+    console = Console(stderr=True)
+    _claim(own.out, recipe)
+    pool = _pool(recipe, own.pools, "train", recipe.data.clips, console)
+    held_out = _pool(recipe, own.pools, "validation", recipe.data.val_clips, console)
+    trainer = Trainer(recipe, pool, own.out)
+    if trainer.resume():
+        console.print(f"going on from step {trainer.done} of {recipe.steps}")
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    console.print(f"{recipe.name}: {parameters / 1e6:.2f} M parameters, {len(pool)} clips, batch {recipe.batch}")
+    with _progress(console) as progress:
+        task = progress.add_task(recipe.name, total=recipe.steps, completed=trainer.done, note="")
+
+        def report(step: int, values: dict[str, Any]) -> None:
+            progress.update(task, completed=step, note=f"loss {values['loss']:.3f}")
+            if any(name.startswith("val/") for name in values) or step % (10 * recipe.log_every) == 0:
+                shown = "  ".join(f"{name.removeprefix('val/')} {value:.3f}" for name, value in values.items())
+                console.print(f"step {step}: {shown}")
+
+        weights = trainer.run(report, lambda model: score_world(model, held_out, seed=0).headline())
+    console.print(f"{trainer.seconds / 60:.1f} minutes of training; weights: {weights}")
+
+
+def pretrain_main(argv: Sequence[str]) -> int:
+    """0 done, 1 the training failed, 2 a mistake in the arguments, 130 interrupted (the checkpoint stays)."""
+    try:
+        train(*_parse(argv))
+    except (UserError, FloatingPointError, OSError) as error:
+        print(f"pretrain: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+    except KeyboardInterrupt:
+        print("pretrain: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,54 @@
+"""What a training run is made of.  A recipe is one `Recipe` in `training/recipes/`; any field can be overridden on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from henasy_stream.config import HenasyConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW.  `warmup` steps of linear warm-up, then `schedule`; `clip` bounds the norm of the gradient."""
+
+    lr: float = 3e-5
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    warmup: int = 0
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip: float = 0.0
+    average: float = 0.0
+    """Decay of the moving average of the weights that is evaluated and written; 0 writes the last weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Clips of the synthetic world, rendered once into a pool on disk that every run with these values shares."""
+
+    clips: int = 24_000
+    val_clips: int = 1_000
+    seed: int = 0
+    jitter: float = 0.2
+    """Largest relative change of brightness and of each colour channel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One training run.  `losses` maps an entry of `training.losses.LOSSES` to its weight; an absent one is off."""
+
+    name: str
+    model: HenasyConfig
+    optim: OptimConfig
+    data: DataConfig
+    losses: Mapping[str, float]
+    batch: int = 128
+    steps: int = 1_000
+    seed: int = 0
+    threads: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    log_every: int = 25
+    eval_every: int = 500
+    checkpoint_every: int = 250
+    notes: Mapping[str, str] = field(default_factory=dict)

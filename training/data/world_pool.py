@@ -1,0 +1,146 @@
+"""A pool of rendered world clips on disk, shared by every run that asks for the same one.
+
+Rendering costs as much as a training step, so clips are rendered once, in parallel, into memory-mapped arrays.
+
+Shapes: M clips of the pool, T frames, S picture size, O objects (padded).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from henasy_stream.config import HenasyConfig
+from henasy_stream.sources.world import NOUNS, WORLD_VERSION, render_clip
+
+MAX_OBJECTS = 6
+ABSENT, UNNAMED = -2, -1
+HAND_INDEX = len(NOUNS)
+BACKGROUND = "background"
+_CHUNK = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldPool:
+    """Clips with what a detector and a narrator would tell of them.
+
+    frames: (M, T, S, S, 3) uint8.  instances: (M, T, S, S) uint8, 0 background, i + 1 for column i; for scoring only.
+    boxes: (M, T, O, 4) float32 in 0..1 of the picture, NaN where not visible.
+    noun: (M, O) int, true class of each object: index into NOUNS, HAND_INDEX, or ABSENT for padding; for scoring only, but
+    for the narrated object (`target`) and the hands, which the narrator and the detector name.
+    """
+
+    frames: npt.NDArray[np.uint8]
+    instances: npt.NDArray[np.uint8]
+    boxes: npt.NDArray[np.float32]
+    noun: npt.NDArray[np.int8]
+    target: npt.NDArray[np.int8]
+    verb_class: npt.NDArray[np.int8]
+    noun_class: npt.NDArray[np.int8]
+    narrations: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def named(self) -> npt.NDArray[np.int64]:
+        """(M, O): the class where narrator or detector names it, UNNAMED for other objects, ABSENT for padding."""
+        column = np.arange(self.noun.shape[1])
+        known = (column == self.target[:, None]) | (self.noun == HAND_INDEX) | (self.noun == ABSENT)
+        return np.where(known, self.noun, UNNAMED).astype(np.int64)
+
+
+_ARRAYS = ("frames", "instances", "boxes", "noun", "target", "verb_class", "noun_class")
+
+
+def _render_chunk(split: str, first: int, count: int, frames: int, size: int, span_s: float) -> dict[str, object]:
+    cv2.setNumThreads(1)
+    out: dict[str, object] = {
+        "frames": np.empty((count, frames, size, size, 3), np.uint8),
+        "instances": np.empty((count, frames, size, size), np.uint8),
+        "boxes": np.full((count, frames, MAX_OBJECTS, 4), np.nan, np.float32),
+        "noun": np.full((count, MAX_OBJECTS), ABSENT, np.int8),
+        "target": np.empty(count, np.int8),
+        "verb_class": np.empty(count, np.int8),
+        "noun_class": np.empty(count, np.int8),
+        "narrations": [],
+    }
+    for i in range(count):
+        clip = render_clip(first + i, split=split, size=(size, size), num_frames=frames, span_s=span_s)
+        n = len(clip.objects)
+        if n > MAX_OBJECTS:
+            raise ValueError(f"clip {first + i} has {n} objects; MAX_OBJECTS is {MAX_OBJECTS}")
+        out["frames"][i], out["instances"][i] = clip.frames, clip.instances  # type: ignore[index]
+        out["boxes"][i, :, :n] = clip.boxes / size  # type: ignore[index]
+        out["noun"][i, :n] = [HAND_INDEX if o.noun_index < 0 else o.noun_index for o in clip.objects]  # type: ignore[index]
+        out["target"][i], out["verb_class"][i], out["noun_class"][i] = clip.target, clip.verb, clip.noun  # type: ignore[index]
+        out["narrations"].append(clip.narration)  # type: ignore[attr-defined]
+    return out
+
+
+def _key(config: HenasyConfig, split: str, clips: int, seed: int) -> str:
+    vision = config.vision
+    text = f"{WORLD_VERSION}/{split}/{clips}/{seed}/{vision.image_size}/{vision.num_frames}/{config.preprocess.span_s}"
+    return f"{split}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def open_pool(
+    root: Path, config: HenasyConfig, *, split: str, clips: int, seed: int, progress: Callable[[int], None] = lambda _: None
+) -> WorldPool:
+    """Open the pool of these values, rendering it first if it is not there.
+
+    Args:
+        root: folder of all pools.
+        split: "train", "heldout" or "pairs", as in `render_clip`; splits never share a seed.
+        progress: told how many clips have just been rendered.
+    """
+    folder = root / _key(config, split, clips, seed)
+    if not (folder / "narrations.json").exists():
+        _render_pool(folder, config, split, clips, seed, progress)
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+    narrations = tuple(json.loads((folder / "narrations.json").read_text()))
+    return WorldPool(**arrays, narrations=narrations)
+
+
+def _render_pool(
+    folder: Path, config: HenasyConfig, split: str, clips: int, seed: int, progress: Callable[[int], None]
+) -> None:
+    building = folder.with_name(f"{folder.name}.{os.getpid()}.building")
+    building.mkdir(parents=True, exist_ok=True)
+    size, frames, span_s = config.vision.image_size, config.vision.num_frames, config.preprocess.span_s
+    stores: dict[str, np.memmap] = {}
+    narrations: list[str] = []
+    base = 10_000_000 * seed
+    starts = range(0, clips, _CHUNK)
+    with ProcessPoolExecutor() as workers:
+        jobs = [
+            workers.submit(_render_chunk, split, base + start, min(_CHUNK, clips - start), frames, size, span_s)
+            for start in starts
+        ]
+        for start, job in zip(starts, jobs, strict=True):
+            chunk = job.result()
+            for name in _ARRAYS:
+                part: np.ndarray = chunk[name]  # type: ignore[assignment]
+                if name not in stores:
+                    stores[name] = np.lib.format.open_memmap(
+                        building / f"{name}.npy", mode="w+", dtype=part.dtype, shape=(clips, *part.shape[1:])
+                    )
+                stores[name][start : start + len(part)] = part
+            narrations.extend(chunk["narrations"])  # type: ignore[arg-type]
+            progress(len(chunk["target"]))  # type: ignore[arg-type]
+    for store in stores.values():
+        store.flush()
+    (building / "narrations.json").write_text(json.dumps(narrations))
+    try:
+        building.replace(folder)
+    except OSError:  # another run finished the same pool first
+        if not (folder / "narrations.json").exists():
+            raise

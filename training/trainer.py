@@ -1,0 +1,179 @@
+"""One training run: model, data, losses and optimiser put together, resumable at any checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from henasy_stream.model.checkpoints import save_weights
+from henasy_stream.model.henasy import Henasy
+from henasy_stream.sources.world import HAND, NOUNS, phrases
+from training.batches import Batch, Batches, token_table
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.config import Recipe
+from training.data.world_pool import BACKGROUND, WorldPool
+from training.losses import LOSSES, LossInputs
+from training.matching import match_boxes
+
+
+
+class Trainer:
+    """Holds what changes during a run; `step()` makes one update and returns its losses by name."""
+
+    def __init__(self, recipe: Recipe, pool: WorldPool, out: Path) -> None:
+        unknown = sorted(set(recipe.losses) - set(LOSSES))
+        if unknown:
+            raise ValueError(f"unknown losses {unknown}; there are {sorted(LOSSES)}")
+        torch.set_num_threads(recipe.threads)
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.out = recipe, out
+        self.model = Henasy(recipe.model).train()
+        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.batches = Batches(
+            pool, recipe.model, batch=recipe.batch, seed=recipe.seed, jitter=recipe.data.jitter
+        )
+        self.noun_tokens = token_table([*NOUNS, HAND, BACKGROUND], recipe.model)
+        self.phrase_tokens = token_table(phrases(), recipe.model)
+        decay = [p for p in self.model.parameters() if p.ndim > 1]
+        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decay, "weight_decay": recipe.optim.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=recipe.optim.lr,
+            betas=recipe.optim.betas,
+        )
+        self.done = 0
+        self.seconds = 0.0
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / "checkpoint.pt"
+
+    def learning_rate(self, step: int) -> float:
+        optim = self.recipe.optim
+        warm = min(1.0, (step + 1) / optim.warmup) if optim.warmup else 1.0
+        if optim.schedule == "constant":
+            return optim.lr * warm
+        progress = step / max(1, self.recipe.steps)
+        return optim.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    def loss_inputs(self, batch: Batch) -> LossInputs:
+        """Run the network on a batch and gather what the losses may ask for."""
+        out = self.model(batch.video)
+        frames, side = batch.video.shape[1], math.isqrt(out.probability.shape[2])
+        dictionary = F.normalize(self.model.encode_text(self.noun_tokens).float(), dim=-1)
+        all_phrases = F.normalize(self.model.encode_text(self.phrase_tokens).float(), dim=-1)
+        pair = batch.verb * len(NOUNS) + batch.noun
+        masks = out.probability.float().unflatten(2, (side, side))  # N T h w E
+        entities = F.normalize(out.entities.float(), dim=-1)
+        with torch.no_grad():
+            match = match_boxes(masks, batch.boxes)
+        return LossInputs(
+            video=F.normalize(out.video.float(), dim=-1),
+            text=F.normalize(self.model.encode_text(batch.tokens).float(), dim=-1),
+            verbs=all_phrases[pair],
+            positives=pair[:, None] == pair[None, :],
+            entities=entities,
+            masks=masks,
+            boxes=batch.boxes,
+            box_noun=batch.named,
+            dictionary=dictionary[:-1],
+            background=dictionary[-1],
+            match=match,
+        )
+
+    def step(self) -> dict[str, float]:
+        """One update.
+
+        Raises:
+            FloatingPointError: a loss is not finite; names the step and the losses.
+        """
+        started = time.perf_counter()
+        recipe = self.recipe
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(self.done)
+        batch = self.batches[self.done]
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            inputs = self.loss_inputs(batch)
+        losses = {name: LOSSES[name](inputs) for name, weight in recipe.losses.items() if weight}
+        total: Tensor = torch.stack([recipe.losses[name] * value for name, value in losses.items()]).sum()
+        if not torch.isfinite(total):
+            values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
+            raise FloatingPointError(f"step {self.done}: the loss is not finite ({values})")
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        if recipe.optim.clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.optim.clip)
+        self.optimizer.step()
+        self._average()
+        self.done += 1
+        self.seconds += time.perf_counter() - started
+        return {"loss": total.item(), **{name: value.item() for name, value in losses.items()}}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Follow the weights with a moving average, slowly late and quickly early."""
+        decay = min(self.recipe.optim.average, (1 + self.done) / (10 + self.done))
+        for name, value in self.model.state_dict().items():
+            self.average[name].lerp_(value, 1 - decay)
+
+    def averaged_model(self) -> Henasy:
+        """A copy for evaluation with the averaged weights."""
+        model = Henasy(self.recipe.model)
+        model.load_state_dict(self.average)
+        return model.eval()
+
+    def save(self) -> None:
+        save_checkpoint(
+            self.checkpoint,
+            {
+                "model": self.model.state_dict(),
+                "average": self.average,
+                "optimizer": self.optimizer.state_dict(),
+                "done": self.done,
+                "seconds": self.seconds,
+                "rng": torch.get_rng_state(),
+            },
+        )
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint in `out`; False when there is none."""
+        if not self.checkpoint.exists():
+            return False
+        state = load_checkpoint(self.checkpoint)
+        self.model.load_state_dict(state["model"])
+        self.average = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.done, self.seconds = state["done"], state["seconds"]
+        torch.set_rng_state(state["rng"])
+        return True
+
+    def run(self, report: Callable[[int, dict[str, Any]], None], evaluate: Callable[[Henasy], dict[str, float]]) -> Path:
+        """Train to the end and write the weights; returns their path."""
+        log = self.out / "log.jsonl"
+        while self.done < self.recipe.steps:
+            values: dict[str, Any] = self.step()
+            last = self.done == self.recipe.steps
+            if self.done % self.recipe.eval_every == 0 and not last:
+                values |= {f"val/{name}": value for name, value in evaluate(self.averaged_model()).items()}
+            if self.done % self.recipe.log_every == 0 or last or len(values) > len(self.recipe.losses) + 1:
+                with log.open("a") as file:
+                    file.write(json.dumps({"step": self.done, "seconds": round(self.seconds, 1), **values}) + "\n")
+            report(self.done, values)
+            if self.done % self.recipe.checkpoint_every == 0 or last:
+                self.save()
+        return self.write_weights()
+
+    def write_weights(self) -> Path:
+        """The averaged weights in half precision with their config beside them."""
+        path = self.out / "weights.safetensors"
+        state = {name: value.half() if value.ndim > 1 else value for name, value in self.average.items()}
+        save_weights(path, state, self.recipe.model, recipe=self.recipe.name, seed=self.recipe.seed, steps=self.done)
+        return path
