@@ -58,8 +58,8 @@ class TextTransformer(nn.Module):
         can reach it.
 
         Args:
-            token_ids: (B, L) int64; the end token is the highest id of the vocabulary, so that it first stands at the first
-                maximum of the row.  A row that lost its end token is read at its first maximum as well, as LaViLa does.
+            token_ids: (B, L) int64.  The end token is the highest id of the vocabulary, so the first maximum of a row is
+                the end of its text; a row that lost its end token is read at its first maximum as well, as in LaViLa.
 
         Returns:
             (B, D).
