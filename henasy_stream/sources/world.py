@@ -6,8 +6,17 @@ from henasy_stream.sources._world.clips import WorldClip, WorldObject, paint_cli
 from henasy_stream.sources._world.vocabulary import HAND, HELD_OUT_PAIRS, NOUNS, VERBS, narrate, phrase, phrases
 
 __all__ = [
-    "HAND", "HELD_OUT_PAIRS", "NOUNS", "VERBS", "WorldClip", "WorldObject", "narrate", "phrase", "phrases", "render_clip",
-]  # fmt: skip
+    "HAND",
+    "HELD_OUT_PAIRS",
+    "NOUNS",
+    "VERBS",
+    "WorldClip",
+    "WorldObject",
+    "narrate",
+    "phrase",
+    "phrases",
+    "render_clip",
+]
 
 
 def render_clip(

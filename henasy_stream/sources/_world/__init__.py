@@ -1,1 +1,1 @@
-"""The synthetic egocentric world: vocabulary, sprites, motion, scenes and their rendering.  Use `henasy_stream.sources.world`."""
+"""The synthetic egocentric world: words, sprites, motion, scenes, rendering.  Use `henasy_stream.sources.world`."""

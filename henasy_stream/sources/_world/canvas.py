@@ -25,7 +25,7 @@ _V = TypeVar("_V")
 class Sprite:
     """A picture with transparency and the place of its local origin.
 
-    rgba: (h, w, 4) premultiplied; alpha: (h, w); shadow: (h', w') at a quarter of the resolution with `pad` pixels around.
+    rgba: (h, w, 4) premultiplied; alpha: (h, w); shadow: (h', w') at a quarter of the resolution, `pad` pixels around.
     `origin` is in sprite pixels, `ppu` the pixels per local unit.
     """
 
@@ -128,9 +128,11 @@ class Canvas:
 
     def tint(self, coverage: UInt8, colour: Colour, opacity: float = 1.0) -> None:
         """Colours what is already there, where `coverage` says so."""
-        m = coverage.astype(np.float32)[..., None] * (opacity / 255)
-        under = self.alpha.astype(np.float32)[..., None] / 255
-        self.rgb = (self.rgb * (1 - m) + np.asarray(colour, np.float32) * under * m).astype(np.uint8)
+        x, y, w, h = cv2.boundingRect(coverage)
+        part = slice(y, y + h), slice(x, x + w)
+        m = coverage[part].astype(np.float32)[..., None] * np.float32(opacity / 255)
+        under = self.alpha[part].astype(np.float32)[..., None] * m * np.float32(1 / 255)
+        self.rgb[part] = (self.rgb[part] * (1 - m) + np.asarray(colour, np.float32) * under).astype(np.uint8)
 
     def grid(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Local coordinates x (1, w) and y (h, 1) of the pixel centres."""
@@ -152,11 +154,11 @@ class Canvas:
         rgb = np.minimum(self.rgb * shade[..., None], self.alpha[..., None]).astype(np.uint8)
         rgba = np.concatenate([rgb, self.alpha[..., None]], 2)
         if self.ss > 1:
-            rgba = cv2.resize(rgba, (self.w, self.h), interpolation=cv2.INTER_AREA)
+            rgba = cv2.resize(rgba, (self.w, self.h), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
         sigma = max(0.5, blur * self.ppu / 4)
         pad = int(np.ceil(2.5 * sigma)) + 1
         small = cv2.resize(rgba[..., 3], (self.w // 4, self.h // 4), interpolation=cv2.INTER_AREA)
         small = cv2.copyMakeBorder(small, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=0)
-        shadow = cv2.GaussianBlur(small, (0, 0), sigma)
+        shadow = cv2.GaussianBlur(small, (0, 0), sigma).astype(np.uint8, copy=False)
         origin = (self.origin[0] * self.ppu, self.origin[1] * self.ppu)
         return Sprite(rgba, np.ascontiguousarray(rgba[..., 3]), shadow, origin, self.ppu, pad)

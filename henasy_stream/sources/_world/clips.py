@@ -137,15 +137,14 @@ def plan_clip(
             0.0,
             "open" if rng.random() < 0.5 else "fist",
         )
-    turns = ()
+    turns: tuple[scene.Turn, ...] = ()
     if rng.random() < 0.12:
         a = float(rng.uniform(0, 2 * math.pi))
         turns = (scene.Turn(float(rng.uniform(0, 3)), 1.2, 0.2 * math.cos(a), 0.12 * math.sin(a)),)
     start = float(rng.uniform(0, max(0.0, action.duration_s - span_s))) + start_offset_s
     gap = span_s / max(1, num_frames - 1)
-    return ClipPlan(
-        look, bodies, tuple(poses), action, other, turns, tuple(start + k * gap for k in range(num_frames)), narrate(verb, noun, rng)
-    )  # fmt: skip
+    times = tuple(start + k * gap for k in range(num_frames))
+    return ClipPlan(look, bodies, tuple(poses), action, other, turns, times, narrate(verb, noun, rng))
 
 
 def _draw_pair(rng: np.random.Generator, split: str, verb: int | None, noun: int | None) -> tuple[int, int]:

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from henasy_stream.sources._world.canvas import UInt8, circle, rounded, smooth
-from henasy_stream.sources._world.shapes import Colour, colour, mix
+from henasy_stream.sources._world.canvas import Colour, UInt8, circle, rounded, smooth
+from henasy_stream.sources._world.shapes import colour, mix
 
 PERIOD = 4.0
 FAMILIES = ("wood", "tiles", "cloth", "stone", "stripes", "terrazzo", "laminate")
@@ -20,7 +20,8 @@ def _noise(rng: np.random.Generator, n: int, rows: int, columns: int) -> Field:
     ys = (np.arange(n, dtype=np.float32) + 0.5) * (rows / n) + 1.5
     xs = (np.arange(n, dtype=np.float32) + 0.5) * (columns / n) + 1.5
     map_x, map_y = np.broadcast_to(xs[None], (n, n)), np.broadcast_to(ys[:, None], (n, n))
-    return cv2.remap(cells, np.ascontiguousarray(map_x), np.ascontiguousarray(map_y), cv2.INTER_CUBIC)
+    field = cv2.remap(cells, np.ascontiguousarray(map_x), np.ascontiguousarray(map_y), cv2.INTER_CUBIC)
+    return np.asarray(field, np.float32)
 
 
 def _fractal(rng: np.random.Generator, n: int, cells: int, octaves: int = 4) -> Field:
@@ -31,9 +32,9 @@ def _fractal(rng: np.random.Generator, n: int, cells: int, octaves: int = 4) -> 
     return total + 0.5
 
 
-def _blend(a: Colour, b: Colour, t: Field) -> Field:
+def _blend(a: Colour, b: Colour, t: npt.NDArray[np.floating]) -> Field:
     low, high = np.asarray(a, np.float32), np.asarray(b, np.float32)
-    return low + (high - low) * np.clip(t, 0, 1)[..., None]
+    return low + (high - low) * np.clip(t, 0, 1).astype(np.float32)[..., None]
 
 
 def _bands(rng: np.random.Generator, n: int, count: int) -> tuple[npt.NDArray[np.int64], Field]:
@@ -117,7 +118,7 @@ def _stamp(picture: UInt8, points: npt.NDArray[np.float64], at: npt.NDArray[np.f
         for dy in (-PERIOD, 0.0, PERIOD):
             x, y = at[0] + dx, at[1] + dy
             if -extent < x < PERIOD + extent and -extent < y < PERIOD + extent:
-                fixed = np.round(((points + (x, y)) * k - 0.5) * 16).astype(np.int32)
+                fixed = np.round(((points + np.array((x, y))) * k - 0.5) * 16).astype(np.int32)
                 cv2.fillPoly(picture, [fixed], c, cv2.LINE_AA, 4)
 
 
@@ -139,7 +140,7 @@ def _clutter(rng: np.random.Generator, picture: UInt8) -> None:
         n = picture.shape[0]
         middle = picture[int(at[1] / PERIOD * n) % n, int(at[0] / PERIOD * n) % n]
         under = (float(middle[0]) * 0.6, float(middle[1]) * 0.6, float(middle[2]) * 0.6)
-        _stamp(picture, points @ turn, at + (0.012, 0.018), under)
+        _stamp(picture, points @ turn, at + np.array((0.012, 0.018)), under)
         _stamp(picture, points @ turn, at, c)
 
 

@@ -1,4 +1,4 @@
-"""Hands with sleeves.  Local units are world units: the grip centre is the origin, fingers point up, the arm runs down."""
+"""Hands with sleeves.  In local units the grip centre is the origin, fingers point up, the arm runs down."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from henasy_stream.sources._world.canvas import Canvas, Colour, Sprite, circle, 
 from henasy_stream.sources._world.shapes import colour, mix
 
 POSES = ("open", "grip", "flat", "point", "fist")
-ARM = 3.2
+ARM = 3.6
+SCALE = 0.80  # world units per local unit
 WIDTH = 0.95
 TOP = 0.42
 _SKIN: tuple[Colour, ...] = (

@@ -1,8 +1,8 @@
 """How a hand and an object move during an action.
 
-Ground coordinates: x right, y towards the wearer, in units of half the short side of the frame; `h` is the height over the
-table.  A one-way motion runs at an almost constant speed and a repeated one at a frequency whose multiples of 0.5 s differ, so
-that four samples 0.5 s apart tell the verbs apart wherever in the action they fall.
+Ground coordinates: x right, y towards the wearer, in units of half the short side of the frame; `h` is the height over
+the table.  A one-way motion runs at an almost constant speed a repeated one at a frequency that 0.5 s does not divide,
+so that four samples 0.5 s apart tell the verbs apart wherever in the action they fall.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def plan(
     duration = float(rng.uniform(3.0, 3.5)) if verb in (PICK, PUT, PUSH, PULL) else float(rng.uniform(3.0, 5.5))
     dx = dy = rate = amplitude = 0.0
     side = (to_x, to_y)
-    near = 0.5 * reach(noun, instance, math.atan2(to_y, to_x) - pose.angle)
+    near = 0.72 * reach(noun, instance, math.atan2(to_y, to_x) - pose.angle)
     grip = (to_x * near, to_y * near)
     if verb == PICK:
         dx, dy = float(rng.uniform(-0.08, 0.08)), float(rng.uniform(0.10, 0.25))
@@ -164,23 +164,22 @@ def plan(
         dx, dy = goal[0] - pose.x, goal[1] - pose.y
     if verb == PUSH:
         n = math.hypot(dx, dy)
-        behind = reach(noun, instance, math.atan2(-dy, -dx) - pose.angle) + 0.0
+        behind = reach(noun, instance, math.atan2(-dy, -dx) - pose.angle)
         grip = (-dx / n * behind, -dy / n * behind + 0.02)
     elif verb == PULL:
-        grip = (to_x * near * 0.3, to_y * near * 0.3)
+        grip = (to_x * near * 0.6, to_y * near * 0.6)
     elif verb == TURN:
         rate = float(rng.uniform(0.20, 0.30)) * (1 if rng.random() < 0.5 else -1)
-        close = 0.8 * min(reach_of(noun, instance))
+        close = 0.9 * min(reach_of(noun, instance))
         grip = (to_x * close, to_y * close)
     elif verb == SHAKE:
         rate, amplitude = float(rng.uniform(1.28, 1.42)), float(rng.uniform(0.17, 0.24))
         side = (to_y, -to_x)
     elif verb == WIPE:
         rate, amplitude = float(rng.uniform(0.60, 0.76)), float(rng.uniform(0.24, 0.34))
-        side, grip = (to_y, -to_x), (to_x * 0.08, to_y * 0.08)
+        side, grip = (to_y, -to_x), (to_x * 0.13, to_y * 0.13)
     elif verb == TAP:
         rate, amplitude = float(rng.uniform(0.62, 0.78)), float(rng.uniform(0.34, 0.46))
-        grip = (to_x * 0.27, to_y * 0.27)
-    return Action(
-        verb, target, hand, start_s, duration, pose, dx, dy, grip, rate, float(rng.uniform(0, 2 * math.pi)), amplitude, side
-    )  # fmt: skip
+        grip = (to_x * 0.21, to_y * 0.21)
+    phase = float(rng.uniform(0, 2 * math.pi))
+    return Action(verb, target, hand, start_s, duration, pose, dx, dy, grip, rate, phase, amplitude, side)

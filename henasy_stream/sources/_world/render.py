@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from henasy_stream.sources._world.canvas import Cache, Sprite, UInt8
 from henasy_stream.sources._world.ground import PERIOD, draw_ground
-from henasy_stream.sources._world.hands import draw_hand
+from henasy_stream.sources._world.hands import SCALE, draw_hand
 from henasy_stream.sources._world.motion import SHOULDER
 from henasy_stream.sources._world.scene import Look, Placed, PlacedHand, Snapshot
 from henasy_stream.sources._world.shapes import draw
@@ -41,7 +41,7 @@ def visible_boxes(instances: UInt8, count: int) -> Boxes:
     area = np.bincount(instances.ravel(), minlength=count + 1)
     for k in range(count):
         if area[k + 1] >= least:
-            x, y, w, h = cv2.boundingRect(cv2.compare(instances, k + 1, cv2.CMP_EQ))
+            x, y, w, h = cv2.boundingRect((instances == k + 1).view(np.uint8))
             boxes[k] = (x, y, x + w, y + h)
     return boxes
 
@@ -82,7 +82,8 @@ class Painter:
         place[:2, 2] += place[:2, :2] @ (0.5, 0.5)
         pixels = np.array([[half, 0, width / 2 - 0.5], [0, half, height / 2 - 0.5], [0, 0, 1.0]])
         m = pixels @ snapshot.view.matrix() @ place
-        return cv2.warpPerspective(texture, m, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        picture = cv2.warpPerspective(texture, m, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        return np.asarray(picture, np.uint8)
 
     def _lights(self, size: tuple[int, int]) -> UInt8:
         if self._light is None or self._light[0] != size:
@@ -141,12 +142,16 @@ class Painter:
     ) -> tuple[Sprite, Sprite | None, list[float]]:
         height, width = instances.shape
         half, p, wearer = min(height, width) / 2, hand.pose, self.look.wearer
-        ppu = _level(half * 1.1)
+        ppu = _level(half * SCALE * 1.1)
         back, front = _hands.get((wearer, p.shape, hand.left, ppu), lambda: draw_hand(wearer, p.shape, hand.left, ppu))
         x, y, scale = snapshot.view.project(p.x, p.y, p.h)
         dx, dy = (-SHOULDER[0] if hand.left else SHOULDER[0]) - x, max(SHOULDER[1] - y, 0.3)
         angle = math.atan2(-dx, dy) + p.twist
-        return back, front, _similarity(width / 2 + half * x, height / 2 + half * y, scale * half / back.ppu, angle)
+        return (
+            back,
+            front,
+            _similarity(width / 2 + half * x, height / 2 + half * y, scale * half * SCALE / back.ppu, angle),
+        )
 
 
 def _similarity(x: float, y: float, scale: float, angle: float) -> list[float]:
@@ -204,7 +209,7 @@ def _shade(sprite: Sprite, where: list[float], image: UInt8, shift: tuple[float,
 
 
 def _light_map(look: Look, size: tuple[int, int]) -> UInt8:
-    """Factor of the light at every pixel and channel, 128 for 1: tint, slope, vignette and the soft shadow of something unseen."""
+    """Factor of the light at every pixel and channel, 128 for 1: tint, slope, vignette and a soft shadow."""
     height, width = size
     short = min(size)
     rows, columns = max(2, round(24 * height / short)), max(2, round(24 * width / short))

@@ -12,6 +12,7 @@ from henasy_stream.sources._world.shapes import style_of
 
 TILT = 0.16
 TRAIN, HELD_OUT = (0, 200), (1000, 1100)
+WEARERS = 60
 SPLITS = ("train", "heldout", "pairs")
 
 
@@ -129,7 +130,7 @@ def draw_look(rng: np.random.Generator, split: str) -> Look:
         waves.append((low_high[k % 4] * (1.0 if slow else 0.3) * (0.3 + u[12 + k]), rate, 6.283 * u[24 + k]))
     warm = 0.10 * (2 * u[36] - 1)
     gain = 0.72 + 0.5 * u[37]
-    ground, wearer = (int(v) for v in rng.integers(first, last, 2))
+    ground, wearer = int(rng.integers(first, last)), int(rng.integers(first, first + WEARERS))
     return Look(
         ground=ground,
         ground_roll=6.283 * u[38],

@@ -357,7 +357,7 @@ def draw(noun: int, instance: int, pixels: int) -> Sprite:
 
 @lru_cache(maxsize=8192)
 def reach_of(noun: int, instance: int) -> tuple[float, ...]:
-    """How far the silhouette reaches from the centre in `REACH_BINS` directions (from +x towards +y), in world units."""
+    """How far the silhouette reaches from the centre in `REACH_BINS` directions (+x towards +y), in units."""
     sprite = draw(noun, instance, 48)
     ys, xs = np.nonzero(sprite.alpha > 127)
     x, y = (xs + 0.5 - sprite.origin[0]) / sprite.ppu, (ys + 0.5 - sprite.origin[1]) / sprite.ppu
