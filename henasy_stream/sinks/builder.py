@@ -117,7 +117,7 @@ class MessageBuilder:
     def heartbeat(self, status: NodeStatus) -> list[messages.Message]:
         """What is due now: meta and status once a second, status also when its state or reason changed.
 
-        There is no meta before the model is loaded.  Call it at least ten times a second, so that a beat is never much late.
+        No meta before the model is loaded.  Call it at least ten times a second, so that a beat is never much late.
         """
         now = self._monotonic_ns()
         out: list[messages.Message] = []
