@@ -166,11 +166,12 @@ class LossInputs:
     video, text: (N, D).  verbs: (N, D) verb-phrase embeddings.  positives: (N, N) bool.  entities: (N, E, D).
     masks: (N, T, h, w, E) probability of the entity given the patch.
     boxes: (N, T, M, 4) x0, y0, x1, y1 in 0..1 of the model's square, NaN where absent; box m is one object throughout.
-    box_noun: (N, M) long index into `dictionary` (hands have their own), -1 for an object that the narration doesn't name.
+    box_noun: (N, M) long index into `dictionary` (hands have their own); below 0 where the narration names no noun.
     dictionary: (V, D).  background: (D,) embedding of the text for "nothing".
     match: the slot of each box; matched on the masks alone when None.
-    nouns: (N, K) long nouns of the narration, -1 for padding; None: those of `box_noun`.
-    images: (N, T, 3, H, W) RGB in -1..1 (the demo's normalisation); H and W are multiples of h and w.
+    nouns: (N, K) long nouns of the narration, below 0 for padding; None: those of `box_noun`.
+    images: (N, T, 3, H, W) normalised RGB; H and W are multiples of h and w.
+    pixel_mean, pixel_std: (3,) how `images` were normalised, on the 0..255 scale.
     neighbour_entities: (N, E, D) the slots of a neighbouring window of the same clip.
     neighbour_valid: (N, E) bool, the slots that hold something in both windows; None: those that hold a box.
     """
@@ -188,6 +189,8 @@ class LossInputs:
     match: BoxMatch | None = None
     nouns: Tensor | None = None
     images: Tensor | None = None
+    pixel_mean: Tensor | None = None
+    pixel_std: Tensor | None = None
     neighbour_entities: Tensor | None = None
     neighbour_valid: Tensor | None = None
     temperature: float = TEMPERATURE
@@ -213,7 +216,7 @@ class LossInputs:
 
     @cached_property
     def narrated(self) -> Tensor:
-        """(N, K) long nouns of the narration, -1 for padding."""
+        """(N, K) long nouns of the narration, below 0 for padding."""
         return self.need("box_noun") if self.nouns is None else self.nouns
 
     @cached_property
@@ -241,7 +244,8 @@ def _verb_entities(x: LossInputs) -> Tensor:
 
 def _pairwise_affinity(x: LossInputs) -> Tensor:
     clip, frame, masks, raster = x.instances
-    colours = extra.patch_colours(x.need("images"), *masks.shape[1:])
+    images = x.need("images") * x.need("pixel_std").view(3, 1, 1) + x.need("pixel_mean").view(3, 1, 1)
+    colours = extra.patch_colours(images / 255, *masks.shape[1:])
     return mean_or_zero(extra.pairwise_affinity_loss(masks, colours[clip, frame], raster))
 
 

@@ -146,15 +146,15 @@ def patch_colours(images: Tensor, height: int, width: int) -> Tensor:
     """Lab of each patch's mean colour.
 
     Args:
-        images: (N, T, 3, H, W) RGB in -1..1; H and W are multiples of height and width.
+        images: (N, T, 3, H, W) RGB in 0..1; H and W are multiples of height and width.
         height: rows of the patch grid.
         width: columns of the patch grid.
 
     Returns:
         (N, T, height, width, 3).
     """
-    rgb = F.adaptive_avg_pool2d(images.flatten(0, 1) / 2 + 0.5, (height, width))
-    return rgb_to_lab(rgb.permute(0, 2, 3, 1).clamp(0, 1)).unflatten(0, images.shape[:2])
+    rgb = F.adaptive_avg_pool2d(images.flatten(0, 1), (height, width))
+    return rgb_to_lab(rgb.permute(0, 2, 3, 1).clamp(0, 1)).view(*images.shape[:2], height, width, 3)
 
 
 @in_float32
