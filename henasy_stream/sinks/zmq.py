@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import socket as system_socket
 import stat
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -25,13 +26,15 @@ SEND_HIGH_WATER_MARK = 32
 FAREWELL_MS = 250
 """How long closing may wait for the last messages (`final`, STOPPING) to leave."""
 
-_QUIET_MS = 100
+_QUIET_S = 0.1
+_PAUSE_S = 0.01
 
 
 class ZmqSink:
     """A PUB socket (XPUB, which sees who subscribes).  It never blocks and binds to this machine unless told.
 
     A slow subscriber loses messages and sees it by `seq`; nobody else is held up.  LINGER is 0 while it runs.
+    May be used from several threads.
 
     Args:
         endpoint: `zmq://host:port` or `tcp://host:port` (port 0 or *: any free one), or `ipc://path`.
@@ -53,6 +56,7 @@ class ZmqSink:
         address = _bind_address(endpoint, allow_remote=allow_remote)
         self.not_sent = 0
         self._subscriptions: Counter[bytes] = Counter()
+        self._lock = threading.Lock()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
         try:
@@ -83,8 +87,9 @@ class ZmqSink:
     def send(self, batch: Sequence[Message]) -> None:
         """Publishes the messages; what the socket refuses is counted, never waited for."""
         self._read_subscriptions()
-        for message in batch:
-            self._send(message)
+        with self._lock:
+            for message in batch:
+                self._send(message)
 
     def wait_subscribers(self, count: int, timeout_s: float) -> bool:
         """Waits until `count` subscribers are there and all they subscribe to is known; False when the time is over.
@@ -95,16 +100,20 @@ class ZmqSink:
         while self.subscribers < count:
             if time.monotonic() > deadline:
                 return False
-            self._socket.poll(_QUIET_MS)
+            time.sleep(_PAUSE_S)
         # A subscriber names its topics one by one.
-        while self._socket.poll(_QUIET_MS):
-            self._read_subscriptions()
+        quiet_since = time.monotonic()
+        while time.monotonic() < quiet_since + _QUIET_S:
+            if self._read_subscriptions():
+                quiet_since = time.monotonic()
+            time.sleep(_PAUSE_S)
         return True
 
     def close(self) -> None:
         """Unbinds.  Messages on their way get a quarter of a second."""
-        self._socket.close(linger=FAREWELL_MS)
-        self._context.term()
+        with self._lock:
+            self._socket.close(linger=FAREWELL_MS)
+            self._context.term()
 
     def _send(self, message: Message) -> None:
         try:
@@ -125,17 +134,18 @@ class ZmqSink:
                 f"publish {endpoint}: {error.strerror}; name an address of this machine, such as {DEFAULT_ENDPOINT}"
             ) from error
 
-    def _read_subscriptions(self) -> None:
-        # Also keeps the queue of these notices from growing.
-        while True:
-            try:
+    def _read_subscriptions(self) -> int:
+        """Takes all notices of subscribers that came or went, so that their queue does not grow; returns how many."""
+        taken = 0
+        with self._lock:
+            while self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
                 notice = self._socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            if notice[:1] == b"\x01":
-                self._subscriptions[notice[1:]] += 1
-            elif notice[:1] == b"\x00":
-                self._subscriptions[notice[1:]] -= 1
+                taken += 1
+                if notice[:1] == b"\x01":
+                    self._subscriptions[notice[1:]] += 1
+                elif notice[:1] == b"\x00":
+                    self._subscriptions[notice[1:]] -= 1
+        return taken
 
 
 def _bind_address(endpoint: str, *, allow_remote: bool) -> str:
