@@ -33,6 +33,11 @@ class VisionConfig:
         """Patches along one side of a frame."""
         return self.image_size // self.patch_size
 
+    @property
+    def fine_channels(self) -> int:
+        """Channels of the convolutional stem at twice the resolution of its patches."""
+        return min(8 * self.patch_size, self.width)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
@@ -65,6 +70,7 @@ class VocabularyConfig:
 
     nouns: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
     background: str | None = None
     synthetic: bool = False
 
@@ -76,7 +82,8 @@ class HenasyConfig:
     `decoder` and `bootstrap_layers=0` are the design rows of the paper's Table 4: "average" pools the entities,
     "self_attention" attends over patches and entities together, no bootstrapping leaves the patches to stand as segments.
     `similarity="scaled_dot"` multiplies TAG's logits by entity_width ** -0.5 (paper recipe); "cosine" by
-    `similarity_scale`.
+    `similarity_scale`.  `fine_masks` (beyond the paper) reads masks at twice the patch resolution with the help of a
+    convolutional stem.
     """
 
     vision: VisionConfig = field(default_factory=VisionConfig)
@@ -95,13 +102,21 @@ class HenasyConfig:
     decoder: Literal["entity", "average", "self_attention"] = "entity"
     similarity: Literal["cosine", "scaled_dot"] = "cosine"
     similarity_scale: float = 10.0
+    fine_masks: bool = False
     temperature: float = 0.05
 
     def __post_init__(self) -> None:
         if self.bootstrap_layers > self.vision.layers:
             raise ValueError(f"bootstrap_layers {self.bootstrap_layers} exceeds the {self.vision.layers} vision layers")
+        if self.fine_masks and (self.vision.stem != "conv" or not self.bootstrap_layers):
+            raise ValueError('fine_masks needs vision.stem="conv" and at least one bootstrap layer')
         if self.entity_width % self.entity_heads:
             raise ValueError(f"entity_width {self.entity_width} is not a multiple of entity_heads {self.entity_heads}")
+
+    @property
+    def mask_grid(self) -> int:
+        """Cells along one side of an entity mask."""
+        return self.vision.grid * (2 if self.fine_masks else 1)
 
     @classmethod
     def base(cls) -> HenasyConfig:
@@ -113,13 +128,14 @@ class HenasyConfig:
         """The size that ships with the package and trains on one CPU thread."""
         return cls(
             vision=VisionConfig(
-                image_size=96, patch_size=8, num_frames=4, width=96, layers=3, heads=3, stem="conv"
+                image_size=80, patch_size=8, num_frames=4, width=64, layers=2, heads=2, stem="conv"
             ),
             text=TextConfig(width=64, layers=2, heads=2, context=32),
             preprocess=PreprocessConfig(mean=(127.5, 127.5, 127.5), std=(64.0, 64.0, 64.0), span_s=1.5),
             embed_dim=64,
-            entity_width=96,
-            entity_heads=3,
+            entity_width=64,
+            entity_heads=2,
+            fine_masks=True,
             num_groups=16,
             bootstrap_layers=2,
             grouping_layers=1,

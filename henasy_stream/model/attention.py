@@ -36,7 +36,7 @@ class Mlp(nn.Module):
         if torch.compiler.is_compiling():
             return self.fc2(self.act(self.fc1(x)))
         # quickgelu(h) = silu(1.702 h) / 1.702: with both factors inside the products one pass over the hidden layer is
-        # left of three, 5 % of a block on a CPU.  Compilers fuse by themselves, and exported graphs keep plain products.
+        # left of three, 5 % of a block on a CPU.  Compilers fuse by themselves; exported graphs keep plain products.
         hidden = F.silu(torch.addmm(self.fc1.bias, x.flatten(0, -2), self.fc1.weight.t(), beta=1.702, alpha=1.702))
         return torch.addmm(self.fc2.bias, hidden, self.fc2.weight.t(), alpha=1 / 1.702).view(x.shape)
 
@@ -77,25 +77,28 @@ class DividedAttention(Attention):
 
     def forward(self, x: Tensor, prefix: int, frames: int) -> Tensor:  # type: ignore[override]
         """(B, prefix + frames*N, D) -> the same shape."""
-        qkv = self.split(x)
-        batch, _, _, heads, depth = qkv.shape
-        patches = qkv[:, prefix:].view(batch, frames, -1, 3, heads, depth)
+        # Disjoint splits rather than overlapping slices: the gradient of a slice is a zeroed copy of the whole.
+        query, kv = self.split(x).split([1, 2], 2)
+        query = query.squeeze(2)  # (B, L, H, d); kv (B, L, 2, H, d)
+        batch, length, heads, depth = query.shape
+        first_query, query = query.split([prefix, length - prefix], 1)
+        shared, grouped = kv.split([prefix, length - prefix], 1)
+        query = query.unflatten(1, (frames, -1))
+        grouped = grouped.unflatten(1, (frames, -1))
         if self.axis == "time":
-            patches = patches.transpose(1, 2)  # (B, groups, members, 3, H, d)
-        groups = patches.shape[1]
-        query, kv = patches[:, :, :, 0], patches[:, :, :, 1:]
+            query, grouped = query.transpose(1, 2), grouped.transpose(1, 2)  # (B, groups, members, …)
+        groups = query.shape[1]
         if prefix:
-            shared = qkv[:, None, :prefix, 1:].expand(-1, groups, -1, -1, -1, -1)
-            kv = torch.cat([shared, kv], 2)
-        key, value = kv.flatten(0, 1).transpose(1, 3).unbind(2)  # (B * groups, H, P + members, d)
+            grouped = torch.cat([shared[:, None].expand(-1, groups, -1, -1, -1, -1), grouped], 2)
+        key, value = grouped.flatten(0, 1).transpose(1, 3).unbind(2)  # (B * groups, H, P + members, d)
         out = F.scaled_dot_product_attention(query.flatten(0, 1).transpose(1, 2), key, value)
         out = out.transpose(1, 2).view(batch, groups, -1, heads * depth)
         if self.axis == "time":
             out = out.transpose(1, 2)
         out = out.flatten(1, 2)
         if prefix:
-            _, key, value = qkv.transpose(1, 3).unbind(2)
-            first = F.scaled_dot_product_attention(qkv[:, :prefix, 0].transpose(1, 2), key, value)
+            key, value = kv.transpose(1, 3).unbind(2)
+            first = F.scaled_dot_product_attention(first_query.transpose(1, 2), key, value)
             out = torch.cat([first.transpose(1, 2).flatten(2), out], 1)
         return self.proj(out)
 

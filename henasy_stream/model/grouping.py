@@ -67,9 +67,9 @@ class TemporalAwareGrouping(nn.Module):
         self.similarity = similarity
         self.scale = scale if similarity == "cosine" else width**-0.5
 
-    def logits(self, queries: Tensor, inputs: Tensor) -> Tensor:
-        """Similarities (B, T, G, N) of queries (B, G, D) with inputs (B, T, N, D), in float32."""
-        q, k = self.query(queries), self.key(inputs)
+    def logits(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Similarities (B, T, G, N) of queries (B, G, D) with projected keys (B, T, N, D), in float32."""
+        q, k = self.query(queries), keys
         if self.similarity == "cosine":
             q, k = F.normalize(q.float(), dim=-1), F.normalize(k.float(), dim=-1)
         return torch.matmul(q.unsqueeze(1), k.transpose(-1, -2)).float() * self.scale
@@ -82,7 +82,7 @@ class TemporalAwareGrouping(nn.Module):
             inputs: tokens (B, T, N, D).
             noise: (B, T, G, N); by default Gumbel noise in training and none in evaluation.
         """
-        logits = self.logits(queries, inputs)
+        logits = self.logits(queries, self.key(inputs))
         if noise is None and self.training:
             noise = gumbel_noise(logits)
         assignment = assign(logits, noise)

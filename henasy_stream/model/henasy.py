@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from henasy_stream.config import HenasyConfig
 from henasy_stream.model.entity_decoder import EntityDecoder
-from henasy_stream.model.entity_encoder import EntityEncoder
+from henasy_stream.model.entity_encoder import EntityEncoder, patches_of
 from henasy_stream.model.grouping import Assignment
 from henasy_stream.model.lavila import DualEncoder
 
@@ -21,7 +21,8 @@ class HenasyOutput(NamedTuple):
 
     video: (B, J), mean of the decoded entities in the text space (Eq. 6); entities: (B, E, J); neither is L2-normalised.
     per_frame: (B, T, E, D), entity tokens of each frame; boot: patch → segment assignment (B, T, G, K), None without
-    bootstrapping; entity: segment → entity assignment; probability: (B, T, K, E), of the entity given the patch;
+    bootstrapping; entity: segment → entity assignment; probability: (B, T, K, E), of the entity given the patch
+    (4*K half-patches with `fine_masks`);
     patches: (B, T*K, Dg), final patch tokens of the global encoder.
     """
 
@@ -62,10 +63,9 @@ class Henasy(nn.Module):
         Raises:
             ValueError: more frames than the weights know, or another picture size.
         """
-        hidden = self.towers.visual(video).hidden
-        frames = video.shape[1]
-        seen = self.entity_encoder(hidden, frames)
-        patches = hidden[-1][:, 1:]
+        seen_by_tower = self.towers.visual(video)
+        seen = self.entity_encoder(seen_by_tower.hidden, video.shape[1], seen_by_tower.fine)
+        patches = patches_of(seen_by_tower.hidden[-1])
         entities = self.text_space(self.entity_decoder(seen.pooled, patches))
         return HenasyOutput(
             video=entities.mean(1),

@@ -58,7 +58,7 @@ class TextTransformer(nn.Module):
         can reach it.
 
         Args:
-            token_ids: (B, L) int64.  The end token is the highest id of the vocabulary, so the first maximum of a row is
+            token_ids: (B, L) int64.  The end token is the vocabulary's highest id, so the first maximum of a row is
                 the end of its text; a row that lost its end token is read at its first maximum as well, as in LaViLa.
 
         Returns:

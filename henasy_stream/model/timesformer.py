@@ -21,10 +21,13 @@ class VisionOutput:
 
     hidden: layers + 1 tensors (B, 1 + T*K, D): after `ln_pre`, then after every block; never normalised.
     tokens: (B, 1 + T*K, D), the last hidden state after the final norm.
+    fine: (B, T, C, 2*grid, 2*grid), what a convolutional stem saw at twice the resolution of its patches; None for
+    LaViLa's stem.
     """
 
     hidden: tuple[Tensor, ...]
     tokens: Tensor
+    fine: Tensor | None = None
 
     @property
     def cls(self) -> Tensor:
@@ -40,9 +43,9 @@ class PatchStem(nn.Module):
         size = config.patch_size
         self.proj = nn.Conv2d(3, config.width, kernel_size=size, stride=size, bias=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B*T, 3, S, S) -> (B*T, K, D), row by row."""
-        return self.proj(images).flatten(2).transpose(1, 2)
+    def forward(self, images: Tensor) -> tuple[Tensor, None]:
+        """(B*T, 3, S, S) -> (B*T, K, D), row by row, and nothing finer."""
+        return self.proj(images).flatten(2).transpose(1, 2), None
 
 
 class ConvStem(nn.Module):
@@ -63,16 +66,19 @@ class ConvStem(nn.Module):
             out = min(32 * 2**stage, config.width)
             conv = nn.Conv2d(channels, out, kernel_size=3, stride=2, padding=1, bias=False)
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            layers += [conv, nn.GroupNorm(math.gcd(8, out), out), nn.GELU()]
+            layers.append(nn.Sequential(conv, nn.GroupNorm(math.gcd(8, out), out), nn.GELU()))
             channels = out
-        self.stages = nn.Sequential(*layers)
+        self.stages = nn.ModuleList(layers)
         self.proj = nn.Linear(channels, config.width)
         self.norm = nn.LayerNorm(config.width)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B*T, 3, S, S) -> (B*T, K, D), row by row."""
-        x = self.stages(images)
-        return self.norm(self.proj(x.flatten(2).transpose(1, 2)))
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B*T, 3, S, S) -> (B*T, K, D), row by row, and (B*T, C, 2*grid, 2*grid), the input of the last stage."""
+        fine = images
+        for stage in self.stages[:-1]:
+            fine = stage(fine)
+        x = self.stages[-1](fine)
+        return self.norm(self.proj(x.flatten(2).transpose(1, 2))), fine
 
 
 class TimeSformer(nn.Module):
@@ -94,18 +100,20 @@ class TimeSformer(nn.Module):
         for embedding in (self.cls_token, self.pos_embed, self.temporal_embed):
             nn.init.normal_(embedding, std=scale)
 
-    def embed(self, video: Tensor) -> Tensor:
-        """(B, T, 3, S, S) -> (B, 1 + T*K, D), the input of the first block."""
+    def embed(self, video: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, T, 3, S, S) -> (B, 1 + T*K, D), the input of the first block, and the finer features of the stem."""
         batch, frames, channels, height, width = video.shape
         size = self.config.image_size
         if (channels, height, width) != (3, size, size):
             raise ValueError(f"frames of {channels}x{height}x{width} do not fit a model for 3x{size}x{size}")
         if not 1 <= frames <= self.config.num_frames:
             raise ValueError(f"{frames} frames do not fit a model for 1 to {self.config.num_frames} frames")
-        patches = self.patch_embed(video.flatten(0, 1)).view(batch, frames, -1, self.config.width)
+        patches, fine = self.patch_embed(video.flatten(0, 1))
+        patches = patches.view(batch, frames, -1, self.config.width)
         place = self.pos_embed[:, None, 1:] + self.temporal_embed[:, :frames, None]
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(batch, -1, -1)
-        return self.ln_pre(torch.cat([cls, (patches + place).flatten(1, 2)], 1))
+        tokens = self.ln_pre(torch.cat([cls, (patches + place).flatten(1, 2)], 1))
+        return tokens, None if fine is None else fine.unflatten(0, (batch, frames))
 
     def forward(self, video: Tensor) -> VisionOutput:
         """Encode clips.
@@ -117,7 +125,8 @@ class TimeSformer(nn.Module):
             ValueError: too many frames, or frames of another size.
         """
         frames = video.shape[1]
-        hidden = [self.embed(video)]
+        tokens, fine = self.embed(video)
+        hidden = [tokens]
         for block in self.blocks:
             hidden.append(block(hidden[-1], prefix=1, frames=frames))
-        return VisionOutput(hidden=tuple(hidden), tokens=self.norm(hidden[-1]))
+        return VisionOutput(hidden=tuple(hidden), tokens=self.norm(hidden[-1]), fine=fine)

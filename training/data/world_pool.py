@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from henasy_stream.config import HenasyConfig
-from henasy_stream.sources.world import NOUNS, WORLD_VERSION, render_clip
+from henasy_stream.sources import _world
+from henasy_stream.sources.world import NOUNS, render_clip
 
 MAX_OBJECTS = 6
 ABSENT, UNNAMED = -2, -1
@@ -86,10 +87,18 @@ def _render_chunk(split: str, first: int, count: int, frames: int, size: int, sp
     return out
 
 
+def _renderer_digest() -> str:
+    """Changes with any line of the renderer, so that no pool outlives the code that drew it."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(_world.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def _key(config: HenasyConfig, split: str, clips: int, seed: int) -> str:
     vision = config.vision
-    text = f"{WORLD_VERSION}/{split}/{clips}/{seed}/{vision.image_size}/{vision.num_frames}/{config.preprocess.span_s}"
-    return f"{split}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    text = f"{split}/{clips}/{seed}/{vision.image_size}/{vision.num_frames}/{config.preprocess.span_s}"
+    return f"{split}-{clips}-{hashlib.sha256((_renderer_digest() + text).encode()).hexdigest()[:12]}"
 
 
 def open_pool(

@@ -10,12 +10,20 @@ the rest, and losses beyond the paper's tie a name to the slot that shows it (ma
 
 from __future__ import annotations
 
-from henasy_stream.config import HenasyConfig
+from dataclasses import replace
+
+from henasy_stream.config import HenasyConfig, VocabularyConfig
+from henasy_stream.sources.world import HAND, NOUNS, VERBS, phrases
 from training.config import DataConfig, OptimConfig, Recipe
+from training.data.world_pool import BACKGROUND
+
+VOCABULARY = VocabularyConfig(
+    nouns=(*NOUNS, HAND), verbs=VERBS, phrases=phrases(), background=BACKGROUND, synthetic=True
+)
 
 RECIPE = Recipe(
     name="world_demo",
-    model=HenasyConfig.demo(),
+    model=replace(HenasyConfig.demo(), vocabulary=VOCABULARY),
     optim=OptimConfig(lr=1e-3, weight_decay=0.05, warmup=100, schedule="cosine", clip=1.0, average=0.998),
     data=DataConfig(),
     losses={

@@ -1,0 +1,111 @@
+"""Runs the network with PyTorch, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from henasy_stream.config import HenasyConfig
+from henasy_stream.errors import UserError
+from henasy_stream.model.checkpoints import load_strictly, load_weights
+from henasy_stream.model.henasy import Henasy
+from henasy_stream.model.lavila import DualEncoder
+from henasy_stream.model.tokenizer import ClipTokenizer
+from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, UInt8Array
+
+_TEXT_BATCH = 256
+
+
+def spec_of(model_id: str, config: HenasyConfig, *, entities: bool) -> ModelSpec:
+    """What the rest of the program must know about weights of this config."""
+    words = config.vocabulary
+    return ModelSpec(
+        model_id=model_id,
+        image_size=config.vision.image_size,
+        num_frames=config.vision.num_frames,
+        span_s=config.preprocess.span_s,
+        embed_dim=config.embed_dim,
+        capabilities=frozenset({"caption", "queries", "entities"} if entities else {"caption", "queries"}),
+        resize=config.preprocess.resize,
+        mean=config.preprocess.mean,
+        std=config.preprocess.std,
+        num_entities=config.num_entities if entities else 0,
+        grid=config.mask_grid if entities else 0,
+        temperature=config.temperature,
+        background=words.background,
+        nouns=words.nouns,
+        verbs=words.verbs,
+        phrases=words.phrases,
+        synthetic=words.synthetic,
+    )
+
+
+class TorchBackend:
+    """One model in evaluation mode.  A LaViLa dual encoder gives the video embedding only."""
+
+    def __init__(self, model: Henasy | DualEncoder, config: HenasyConfig, model_id: str, device: str = "auto") -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.name = f"torch-{device}"
+        self.spec = spec_of(model_id, config, entities=isinstance(model, Henasy))
+        self._device = torch.device(device)
+        self._model = model.eval().requires_grad_(False).to(self._device)
+        self._tokenizer = ClipTokenizer(config.text.context)
+        self._mean = torch.tensor(config.preprocess.mean, device=self._device).view(1, 3, 1, 1)
+        self._scale = 1 / torch.tensor(config.preprocess.std, device=self._device).view(1, 3, 1, 1)
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, device: str = "auto") -> TorchBackend:
+        """Load our own safetensors: HENASY, or a converted LaViLa dual encoder.
+
+        Raises:
+            UserError: the file is missing, damaged or of another shape.
+        """
+        state, config, metadata = load_weights(path)
+        kind = Henasy if any(name.startswith("entity_encoder.") for name in state) else DualEncoder
+        try:
+            with torch.device("meta"):  # nothing is initialised only to be overwritten
+                model = Henasy(config) if kind is Henasy else DualEncoder(config.vision, config.text, config.embed_dim)
+        except ValueError as error:
+            raise UserError(f"{Path(path).with_suffix('.json')}: {error}") from None
+        load_strictly(model, state, path)
+        return cls(model, config, str(metadata.get("model_id", Path(path).stem)), device)
+
+    def _normalise(self, clip: UInt8Array) -> Tensor:
+        video = torch.from_numpy(np.ascontiguousarray(clip)).to(self._device).permute(0, 3, 1, 2).float()
+        return ((video - self._mean) * self._scale).unsqueeze(0)
+
+    @torch.inference_mode()
+    def run_window(self, clip: UInt8Array) -> NetworkOutput:
+        """(T, S, S, 3) uint8 RGB, oldest first → embeddings and masks, see `NetworkOutput`."""
+        video = self._normalise(clip)
+        if isinstance(self._model, DualEncoder):
+            return NetworkOutput(video_embedding=_unit(self._model.encode_video(video))[0])
+        out = self._model(video)
+        side = self.spec.grid
+        return NetworkOutput(
+            video_embedding=_unit(out.video)[0],
+            entity_embeddings=_unit(out.entities)[0],
+            entity_probability=out.probability[0].unflatten(1, (side, side)).float().cpu().numpy(),
+        )
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """(N, D) float32, L2-normalised; long lists run in batches of texts of similar length."""
+        if not texts:
+            return np.zeros((0, self.spec.embed_dim), np.float32)
+        tokens = torch.from_numpy(self._tokenizer(list(texts)))
+        order = tokens.argmax(1).argsort()  # the position of the end token is the length
+        found = np.empty((len(texts), self.spec.embed_dim), np.float32)
+        for rows in order.split(_TEXT_BATCH):
+            found[rows.numpy()] = _unit(self._model.encode_text(tokens[rows].to(self._device)))
+        return found
+
+
+def _unit(x: Tensor) -> FloatArray:
+    return F.normalize(x.float(), dim=-1).cpu().numpy()
