@@ -90,6 +90,17 @@ def scatter(rng: np.random.Generator, taken: list[tuple[float, float]], y: tuple
     return best
 
 
+def resting_hand(rng: np.random.Generator, side: int) -> motion.HandPose:
+    """A hand that lies at the lower edge of the picture, on the right for `side` 1 and on the left for -1."""
+    x, y = side * float(rng.uniform(0.55, 0.95)), float(rng.uniform(0.5, 0.95))
+    return motion.HandPose(x, y, 0.0, 0.0, "open" if rng.random() < 0.5 else "fist")
+
+
+def lying_angle(rng: np.random.Generator) -> float:
+    """Rotation of an object on the table: mostly upright for the wearer, sometimes anyhow."""
+    return float(rng.normal(0.0, 0.7) if rng.random() < 0.75 else rng.uniform(-math.pi, math.pi))
+
+
 def plan_clip(
     seed: int,
     split: str,
@@ -116,7 +127,7 @@ def plan_clip(
     at = (float(rng.uniform(-0.38, 0.38)), float(rng.uniform(*y)))
     lift = motion.LIFT if verb == motion.PUT else 0.0
     hand = int(rng.random() < (0.5 - 0.6 * at[0]))
-    pose = motion.ObjectPose(*at, lift, float(rng.normal(0.0, 0.7)))
+    pose = motion.ObjectPose(*at, lift, lying_angle(rng))
     action = motion.plan(rng, verb, target, (noun, bodies[target].instance), pose, hand, 0.0)
     taken = [at, (at[0] + action.dx, at[1] + action.dy)]
     poses = []
@@ -126,17 +137,10 @@ def plan_clip(
             continue
         place = scatter(rng, taken, (-0.62, 0.55))
         taken.append(place)
-        poses.append(motion.ObjectPose(*place, 0.0, float(rng.normal(0.0, 0.9))))
+        poses.append(motion.ObjectPose(*place, 0.0, lying_angle(rng)))
     other = None
     if rng.random() < 0.45:
-        side = 1 if hand == 1 else -1
-        other = motion.HandPose(
-            side * float(rng.uniform(0.55, 0.95)),
-            float(rng.uniform(0.5, 0.95)),
-            0.0,
-            0.0,
-            "open" if rng.random() < 0.5 else "fist",
-        )
+        other = resting_hand(rng, 1 if hand == 1 else -1)
     turns: tuple[scene.Turn, ...] = ()
     if rng.random() < 0.12:
         a = float(rng.uniform(0, 2 * math.pi))

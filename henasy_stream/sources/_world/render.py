@@ -218,6 +218,6 @@ def _light_map(look: Look, size: tuple[int, int]) -> UInt8:
     sx, sy, radius, depth = look.shade
     light = 1 + look.slope[0] * np.clip(x, -1.5, 1.5) + look.slope[1] * np.clip(y, -1.5, 1.5)
     light = light * (1 - look.vignette * np.clip((x * x + y * y) / 2.5, 0, 1))
-    light = light * (1 - depth / (1 + np.exp(14 * (np.hypot(x - sx, y - sy) - radius))))
+    light = light * (1 - depth / (1 + np.exp(8 * (np.hypot(x - sx, y - sy) - radius))))
     coarse = np.clip(light[..., None] * np.asarray(look.tint) * 128, 0, 255).astype(np.float32)
     return np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), 0, 255).astype(np.uint8)

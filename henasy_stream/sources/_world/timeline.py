@@ -1,0 +1,266 @@
+"""The endless sequence of actions of a stream: a function of its seed, walked forwards, with constant memory."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from henasy_stream.sources._world import motion, scene
+from henasy_stream.sources._world.clips import lying_angle, resting_hand, scatter
+from henasy_stream.sources._world.motion import HandPose, ObjectPose
+from henasy_stream.sources._world.vocabulary import NOUNS, VERBS, allowed_pair
+
+_KEPT = 12  # segments that stay at hand for looking back; anything older is walked to again from the start
+_FIRST_TRACK = 2  # 0 and 1 are the right and the left hand
+_AWAY = ObjectPose(0.0, 2.3, motion.LIFT, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An object of the stream: where it lies, or None while it is out of the picture."""
+
+    body: scene.Body
+    pose: ObjectPose | None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All objects and both hands (right, left) between two segments; `held` is the slot in the hand that holds one."""
+
+    slots: tuple[Slot, ...]
+    hands: tuple[HandPose, HandPose]
+    held: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of time: an action, or without one a movement from `before` to `after`."""
+
+    start_s: float
+    end_s: float
+    before: State
+    after: State
+    action: motion.Action | None
+    turns: tuple[scene.Turn, ...]
+
+    def at(self, t: float) -> State:
+        """Objects and hands at a time within the segment."""
+        if self.action is not None:
+            pose, hand = self.action.at(t)
+            slots, hands = list(self.before.slots), list(self.before.hands)
+            slots[self.action.target] = replace(slots[self.action.target], pose=pose)
+            hands[self.action.hand] = hand
+            held = self.action.target if hand.shape == "grip" else -1
+            return State(tuple(slots), (hands[0], hands[1]), held)
+        u = (t - self.start_s) / (self.end_s - self.start_s)
+        carried = max(self.before.held, self.after.held) if u < 1 else self.after.held
+        pairs = zip(self.before.slots, self.after.slots, strict=True)
+        slots = [Slot(a.body, _between(a.pose, b.pose, motion.step(u))) for a, b in pairs]
+        right, left = (_move(a, b, u) for a, b in zip(self.before.hands, self.after.hands, strict=True))
+        return State(tuple(slots), (right, left), carried)
+
+
+def _between(a: ObjectPose | None, b: ObjectPose | None, k: float) -> ObjectPose | None:
+    if a is b:
+        return a
+    if a is None or b is None:  # carried in from below, or out
+        a, b = (
+            a or replace(_AWAY, x=b.x if b else 0.0, angle=b.angle if b else 0.0),
+            b or replace(_AWAY, x=a.x if a else 0.0, angle=a.angle if a else 0.0),
+        )
+    return ObjectPose(
+        a.x + (b.x - a.x) * k, a.y + (b.y - a.y) * k, a.h + (b.h - a.h) * k, a.angle + (b.angle - a.angle) * k
+    )
+
+
+def _move(a: HandPose, b: HandPose, u: float) -> HandPose:
+    if a is b:
+        return a
+    k = motion.step(u)
+    carrying = a.touching == b.touching and a.touching >= 0
+    shape = a.shape if carrying or u < 0.3 else b.shape if u > 0.8 else "open"
+    h = a.h + (b.h - a.h) * k + (0.0 if carrying else 0.25 * math.sin(math.pi * u))
+    touching = a.touching if carrying or u < 0.15 else b.touching if u > 0.9 else -1
+    return HandPose(a.x + (b.x - a.x) * k, a.y + (b.y - a.y) * k, h, a.twist + (b.twist - a.twist) * k, shape, touching)
+
+
+class Timeline:
+    """Segments of the stream of one seed.  Holds the last few only; an earlier time is reached by starting over."""
+
+    def __init__(self, seed: int, split: str) -> None:
+        self._seed, self._split = seed, split
+        rng = np.random.default_rng([11, scene.SPLITS.index(split), seed])
+        self.look = scene.draw_look(rng, split)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._rng = rng = np.random.default_rng([12, scene.SPLITS.index(self._split), self._seed])
+        self._next_track = _FIRST_TRACK
+        self._counts = [0.0] * len(VERBS)
+        slots: list[Slot] = []
+        count = int(rng.integers(3, 5))
+        for k in range(count):
+            taken = [(s.pose.x, s.pose.y) for s in slots if s.pose is not None]
+            pose = ObjectPose(*scatter(rng, taken, (-0.5, 0.4)), 0.0, lying_angle(rng))
+            slots.append(Slot(self._new_body(slots), pose if k < 3 else None))
+        hands = (self._rest(0), self._rest(1))
+        self.segments: deque[Segment] = deque(maxlen=_KEPT)
+        self._ready: deque[Segment] = deque()
+        self._state, self._time = State(tuple(slots), hands), 0.0
+
+    def segment(self, t: float) -> Segment:
+        """The segment that covers the time `t` >= 0."""
+        if self.segments and t < self.segments[0].start_s:
+            self._begin()
+        while not self.segments or self.segments[-1].end_s <= t:
+            if not self._ready:
+                self._extend()
+            self.segments.append(self._ready.popleft())
+        return next(s for s in self.segments if t < s.end_s)
+
+    def turns(self, t: float) -> tuple[scene.Turn, ...]:
+        """The quick turns of the head that belong to the segment at `t`; a turn never outlasts its segment."""
+        return self.segment(t).turns
+
+    def _new_body(self, slots: list[Slot] | tuple[Slot, ...]) -> scene.Body:
+        rng, present = self._rng, {s.body.noun for s in slots}
+        nouns = [k for k in range(len(NOUNS)) if k not in present]
+        first, last = scene.pool(self._split)
+        made = scene.body(nouns[int(rng.integers(len(nouns)))], int(rng.integers(first, last)), self._next_track)
+        self._next_track += 1
+        return made
+
+    def _rest(self, hand: int) -> HandPose:
+        side = 1 if hand == 0 else -1
+        if self._rng.random() < 0.55:
+            return HandPose(side * motion.REST[0], motion.REST[1], 0.0, 0.0, "open")
+        return resting_hand(self._rng, side)
+
+    def _extend(self) -> None:
+        """Plans what comes next: perhaps a pause, then a movement, an action, perhaps an object carried away."""
+        rng = self._rng
+        if self._state.held < 0 and rng.random() < 0.07:
+            self._pause()
+        target, verb, goal = self._choose()
+        slot = self._state.slots[target]
+        pose = slot.pose
+        if verb == motion.PUT:
+            assert goal is not None
+            angle = pose.angle if pose is not None else lying_angle(rng)
+            pose = ObjectPose(
+                goal[0] + float(rng.uniform(-0.08, 0.08)), goal[1] + float(rng.uniform(0.10, 0.25)), motion.LIFT, angle
+            )
+        assert pose is not None
+        hand = int(rng.random() < 0.5 - 0.6 * pose.x)
+        if self._state.held >= 0:
+            hand = 0 if self._state.hands[0].touching == target else 1
+        lead = float(rng.uniform(0.4, 0.6))
+        start = self._time + lead
+        action = motion.plan(rng, verb, target, (slot.body.noun, slot.body.instance), pose, hand, start, goal)
+        first_pose, first_hand = action.at(start)
+        hands = [first_hand if k == hand else self._settled(k) for k in (0, 1)]
+        slots = list(self._state.slots)
+        slots[target] = replace(slot, pose=first_pose)
+        before = State(tuple(slots), (hands[0], hands[1]), target if verb == motion.PUT else -1)
+        if slot.pose is None:  # the hand brings it: it is below the picture by now
+            empty = replace(first_hand, x=first_hand.x, y=first_hand.y + _AWAY.y - first_pose.y)
+            away = self._with_hand(hand, empty)
+            if self._state.hands[hand].y < 1.7:
+                self._add(0.35, away, None, ())
+                action = replace(action, start_s=self._time + lead)
+            self._state = away
+        self._add(lead, before, None, ())
+        last_pose, last_hand = action.at(action.end_s)
+        slots[target] = replace(slot, pose=last_pose)
+        hands[hand] = last_hand
+        turns: tuple[scene.Turn, ...] = ()
+        if rng.random() < 0.15:
+            turns = (self._turn(self._time + float(rng.uniform(0.7, action.duration_s - 0.7)), 1.2, 0.2),)
+        held = target if verb == motion.PICK else -1
+        self._add(action.duration_s, State(tuple(slots), (hands[0], hands[1]), held), action, turns)
+        self._counts[verb] += 1
+        if held >= 0 and rng.random() < 0.5:
+            self._carry_away(target, hand)
+
+    def _settled(self, hand: int) -> HandPose:
+        """Where the hand that does not act goes: it stays if it rests already."""
+        now = self._state.hands[hand]
+        return now if now.touching < 0 and now.h == 0 else self._rest(hand)
+
+    def _add(self, length: float, after: State, action: motion.Action | None, turns: tuple[scene.Turn, ...]) -> None:
+        self._ready.append(Segment(self._time, self._time + length, self._state, after, action, turns))
+        self._state, self._time = after, self._time + length
+
+    def _with_hand(self, hand: int, pose: HandPose) -> State:
+        hands = [pose if k == hand else h for k, h in enumerate(self._state.hands)]
+        return replace(self._state, hands=(hands[0], hands[1]))
+
+    def _turn(self, at: float, length: float, size: float) -> scene.Turn:
+        angle = float(self._rng.uniform(0, 2 * math.pi))
+        return scene.Turn(at, length, size * math.cos(angle), 0.6 * size * math.sin(angle))
+
+    def _pause(self) -> None:
+        self._add(0.5, replace(self._state, hands=(self._rest(0), self._rest(1))), None, ())
+        length = float(self._rng.uniform(1.0, 2.0))
+        turn = self._turn(self._time + length / 2, length * 0.95, float(self._rng.uniform(0.4, 0.9)))
+        self._add(length, self._state, None, (turn,))
+
+    def _carry_away(self, target: int, hand: int) -> None:
+        """Takes a lifted object out of the picture; it or something new comes back some time later."""
+        slots, hands = list(self._state.slots), list(self._state.hands)
+        grip, pose = hands[hand], slots[target].pose
+        assert pose is not None
+        slots[target] = Slot(slots[target].body, None)
+        hands[hand] = replace(grip, y=grip.y + _AWAY.y - pose.y)
+        self._add(0.5, State(tuple(slots), (hands[0], hands[1]), target), None, ())
+        hands[hand] = replace(hands[hand], h=0.0, touching=-1, shape="open")
+        if self._rng.random() < 0.75:
+            slots[target] = Slot(self._new_body(slots), None)
+        self._state = State(tuple(slots), (hands[0], hands[1]))
+
+    def _choose(self) -> tuple[int, int, tuple[float, float] | None]:
+        """Target, verb and goal of the next action; verbs that came seldom come first."""
+        rng, slots = self._rng, self._state.slots
+        if self._state.held >= 0:
+            return self._state.held, motion.PUT, self._free_place(self._state.held)
+        options = [
+            (self._counts[verb] + 2.5 * float(rng.random()), k, verb)
+            for k, slot in enumerate(slots)
+            for verb in range(len(VERBS))
+            if self._possible(slot, verb)
+            and (verb in (motion.PICK, motion.PUT) or allowed_pair(self._split, verb, slot.body.noun))
+        ]
+        if not options:
+            options = [(0.0, k, motion.TURN) for k, slot in enumerate(slots) if slot.pose is not None]
+        _, target, verb = min(options)
+        pose = slots[target].pose
+        if verb == motion.PUT:
+            return target, verb, self._free_place(target)
+        if verb in (motion.PUSH, motion.PULL):
+            assert pose is not None
+            y = pose.y + float(rng.uniform(0.62, 0.78)) * (1 if verb == motion.PULL else -1)
+            low, high = max(-0.5, pose.x - 0.25), min(0.5, pose.x + 0.25)
+            places = [(float(rng.uniform(low, high)), y) for _ in range(8)]
+            return target, verb, max(places, key=lambda p: self._room(p, target))
+        return target, verb, None
+
+    def _possible(self, slot: Slot, verb: int) -> bool:
+        if slot.pose is None or verb == motion.PUT:
+            return slot.pose is None and verb == motion.PUT
+        if verb == motion.PUSH:
+            return slot.pose.y > -0.02
+        if verb == motion.PULL:
+            return slot.pose.y < -0.12
+        return slot.pose.y < 0.45 or verb == motion.PICK
+
+    def _others(self, target: int) -> list[tuple[float, float]]:
+        return [(s.pose.x, s.pose.y) for k, s in enumerate(self._state.slots) if s.pose is not None and k != target]
+
+    def _room(self, place: tuple[float, float], target: int) -> float:
+        return min((math.hypot(place[0] - x, place[1] - y) for x, y in self._others(target)), default=9.0)
+
+    def _free_place(self, target: int) -> tuple[float, float]:
+        return scatter(self._rng, self._others(target), (-0.32, 0.28))
