@@ -78,13 +78,13 @@ class DividedAttention(Attention):
     def forward(self, x: Tensor, prefix: int, frames: int) -> Tensor:  # type: ignore[override]
         """(B, prefix + frames*N, D) -> the same shape."""
         # Disjoint splits rather than overlapping slices: the gradient of a slice is a zeroed copy of the whole.
-        query, kv = self.split(x).split([1, 2], 2)
+        query, kv = torch.split(self.split(x), [1, 2], 2)
         query = query.squeeze(2)  # (B, L, H, d); kv (B, L, 2, H, d)
         batch, length, heads, depth = query.shape
-        first_query, query = query.split([prefix, length - prefix], 1)
-        shared, grouped = kv.split([prefix, length - prefix], 1)
-        query = query.unflatten(1, (frames, -1))
-        grouped = grouped.unflatten(1, (frames, -1))
+        first_query, query = torch.split(query, [prefix, length - prefix], 1)
+        shared, grouped = torch.split(kv, [prefix, length - prefix], 1)
+        query = query.view(batch, frames, -1, heads, depth)
+        grouped = grouped.view(batch, frames, -1, 2, heads, depth)
         if self.axis == "time":
             query, grouped = query.transpose(1, 2), grouped.transpose(1, 2)  # (B, groups, members, …)
         groups = query.shape[1]

@@ -6,7 +6,7 @@ Shapes: `B` batch, `T` frames, `S` image side, `K` patches of a frame, `D` width
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,7 @@ from henasy_stream.config import VisionConfig
 from henasy_stream.model.attention import SpaceTimeBlock
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class VisionOutput:
+class VisionOutput(NamedTuple):
     """What the encoder makes of a clip.
 
     hidden: layers + 1 tensors (B, 1 + T*K, D): after `ln_pre`, then after every block; never normalised.
