@@ -7,6 +7,7 @@ first size (seen with 4.8 and 5.0); should a capture hand over another size, `Fr
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from henasy_stream.sources._stamps import MediaClock, plausible_fps
 from henasy_stream.sources.base import EndOfSource, SourceBase
 from henasy_stream.sources.uri import redact
 from henasy_stream.types import Frame, UInt8Array
+
+_DAMAGED_IN_A_ROW = 250
+_STALLED_S = 1.0
 
 
 def _open_ffmpeg(target: str) -> Capture:
@@ -88,13 +92,21 @@ class FileSource(SourceBase):
         self._capture.release()
 
     def _decode(self) -> tuple[UInt8Array, float] | None:
-        while self._capture.grab():
-            raw_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
-            image = retrieve_rgb(self._capture)
-            if image is not None:
-                return image, raw_ms
-            self._failed += 1
-        return None
+        refused = 0
+        while True:
+            started = time.monotonic()
+            if self._capture.grab():
+                refused = 0
+                raw_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+                image = retrieve_rgb(self._capture)
+                if image is not None:
+                    return image, raw_ms
+                self._failed += 1
+                continue
+            # OpenCV says the same at the end and at a damaged packet, behind which a further call goes on.
+            refused += 1
+            if refused > _DAMAGED_IN_A_ROW or time.monotonic() - started > _STALLED_S:
+                return None
 
     def _report_end(self) -> None:
         done, lost = self._frames_in, self._count - self._frames_in
