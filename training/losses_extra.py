@@ -93,7 +93,10 @@ def pairwise_affinity_loss(
     """Neighbouring cells of similar colour belong together (BoxInst's pairwise term, on the patch grid).
 
     Edges join the eight neighbours; an edge counts when exp(-colour_scale * Lab distance) reaches the threshold and at
-    least one of its ends lies in the box.  Useful only beside a loss that says where the object is.
+    least one of its ends lies in the box.
+
+    It carves the background out of a filled box, from the edge inwards, and only beside `box_fill_loss`; on masks that
+    are still undecided it freezes random patches.  Switch it on once the projection has settled.
 
     Args:
         masks: (I, h, w) probability.
