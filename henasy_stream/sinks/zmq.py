@@ -138,7 +138,7 @@ class ZmqSink:
         """Takes all notices of subscribers that came or went, so that their queue does not grow; returns how many."""
         taken = 0
         with self._lock:
-            while self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            while self._socket.poll(0, zmq.POLLIN):
                 notice = self._socket.recv(zmq.NOBLOCK)
                 taken += 1
                 if notice[:1] == b"\x01":

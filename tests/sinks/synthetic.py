@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
+import jsonschema
+import msgspec
 import numpy as np
 from hypothesis import strategies as st
 
+from henasy_stream.sinks import messages, schema, wire
+from henasy_stream.sinks.builder import MessageBuilder, NodeStatus
 from henasy_stream.types import (
     Alternative,
     Caption,
@@ -33,6 +39,25 @@ SPEC = ModelSpec(
 CAPTIONS_ONLY = ModelSpec(
     model_id="lavila", image_size=224, num_frames=4, span_s=1.0, embed_dim=4, capabilities=frozenset({"caption"})
 )
+RUNNING = NodeStatus(state="RUNNING", since_ns=5)
+
+SCHEMAS = schema.schemas()
+VALIDATORS = {
+    topic: jsonschema.Draft202012Validator(SCHEMAS[topic.rpartition("/")[2] + ".json"]) for topic in messages.TOPICS
+}
+
+
+def validate(message: messages.Message) -> None:
+    """Both forms of the message against its schema."""
+    VALIDATORS[message.topic].validate(msgspec.msgpack.decode(wire.to_wire(message)[1]))
+    VALIDATORS[message.topic].validate(json.loads(wire.to_json_line(message)))
+
+
+def example(topic: str) -> messages.Message:
+    """A message of that topic with everything in it."""
+    builder = MessageBuilder(SPEC, masks=True, frame=True, embeddings=True)
+    batch = builder.perception(perception()) + builder.heartbeat(RUNNING)
+    return next(m for m in batch if m.topic == topic)
 
 
 def frame(index: int, *, width: int = WIDTH, height: int = HEIGHT) -> Frame:
