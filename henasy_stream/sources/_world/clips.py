@@ -13,7 +13,10 @@ from henasy_stream.sources._world.canvas import UInt8
 from henasy_stream.sources._world.render import Boxes, Painter, visible_boxes
 from henasy_stream.sources._world.vocabulary import HAND, NOUNS, VERBS, allowed_pair, narrate
 
-_PUSH_Y, _PULL_Y, _REST_Y = (0.08, 0.36), (-0.50, -0.22), (-0.32, 0.28)
+LIFT_Y = (-0.12, 0.30)
+"""Where on the table things are picked up and put down, so that they stay in the picture while they are lifted."""
+_TABLE_Y = {motion.PUSH: (0.08, 0.36), motion.PULL: (-0.50, -0.22), motion.PICK: LIFT_Y, motion.PUT: LIFT_Y}
+_ANYWHERE_Y = (-0.32, 0.28)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,8 +126,7 @@ def plan_clip(
     target = int(rng.integers(count))
     nouns[0], nouns[target] = nouns[target], nouns[0]
     bodies = tuple(scene.body(n, int(rng.integers(first, last)), k) for k, n in enumerate(nouns))
-    y = _PUSH_Y if verb == motion.PUSH else _PULL_Y if verb == motion.PULL else _REST_Y
-    at = (float(rng.uniform(-0.38, 0.38)), float(rng.uniform(*y)))
+    at = (float(rng.uniform(-0.38, 0.38)), float(rng.uniform(*_TABLE_Y.get(verb, _ANYWHERE_Y))))
     lift = motion.LIFT if verb == motion.PUT else 0.0
     hand = int(rng.random() < (0.5 - 0.6 * at[0]))
     pose = motion.ObjectPose(*at, lift, lying_angle(rng))

@@ -39,9 +39,9 @@ def _blend(a: Colour, b: Colour, t: npt.NDArray[np.floating]) -> Field:
 
 def _bands(rng: np.random.Generator, n: int, count: int) -> tuple[npt.NDArray[np.int64], Field]:
     """Index of the band of every pixel row, and its distance from the nearest seam in units of the period."""
-    cuts = (np.arange(count) + rng.uniform(-0.18, 0.18, count)) / count
+    cuts = np.sort((np.arange(count) + rng.uniform(-0.18, 0.18, count)) / count % 1)
     x = (np.arange(n) + 0.5) / n
-    index = np.searchsorted(np.sort(cuts), x) % count
+    index = np.searchsorted(cuts, x) % count
     gap = np.abs(x[:, None] - cuts[None])
     return index, np.minimum(gap, 1 - gap).min(1).astype(np.float32)
 
@@ -149,12 +149,15 @@ _MAKE = (_wood, _tiles, _cloth, _stone, _stripes, _terrazzo, _laminate)
 
 def draw_ground(number: int, n: int) -> UInt8:
     """Texture `number` as (n, n, 3) RGB, periodic in both directions."""
+    fine = 2 * n if n <= 256 else n  # OpenCV's polygons are half a pixel too fat, which would show in small textures
     rng = np.random.default_rng([7003, number])
     kind = int(rng.integers(len(FAMILIES)))
     a = colour(rng, (0.05, 0.55), (0.25, 0.95))
     b = mix(colour(rng, (0.05, 0.6), (0.2, 0.95)), a, float(rng.uniform(0.0, 0.6)))
     if FAMILIES[kind] == "wood":
         a, b = mix((120, 78, 46), a, 0.35 * float(rng.random())), mix((205, 160, 110), b, 0.35 * float(rng.random()))
-    picture = np.clip(_MAKE[kind](rng, n, a, b), 0, 255).astype(np.uint8)
+    picture = np.clip(_MAKE[kind](rng, fine, a, b), 0, 255).astype(np.uint8)
     _clutter(rng, picture)
+    if fine > n:
+        picture = np.asarray(cv2.resize(picture, (n, n), interpolation=cv2.INTER_AREA), np.uint8)
     return picture

@@ -133,10 +133,11 @@ def _thumb(c: Canvas, s: HandStyle, pose: str) -> None:
         "open": (-0.33, 0.10),
         "flat": (-0.27, 0.08),
         "grip": (-0.25, 0.035),
-        "point": (-0.10, 0.16),
-        "fist": (-0.10, 0.15),
+        "point": (-0.09, 0.19),
+        "fist": (-0.09, 0.17),
     }[pose]
-    _finger(c, s, [(-0.13 * s.thick, 0.36), (-0.22 * s.thick, 0.24), tip], 0.10 * s.thick)
+    knee = (-0.22 * s.thick, 0.24) if tip[0] < -0.2 else (-0.19 * s.thick, 0.25)
+    _finger(c, s, [(-0.13 * s.thick, 0.36), knee, tip], 0.10 * s.thick)
 
 
 def draw_hand(wearer: int, pose: str, left: bool, ppu: float) -> tuple[Sprite, Sprite | None]:

@@ -71,7 +71,7 @@ class Painter:
         height, width = size
         half, look = min(size) / 2, self.look
         n = 128
-        while n < 2048 and n < PERIOD * half * 0.95:
+        while n < 2048 and n < PERIOD * half * 0.7:
             n *= 2
         texture = _grounds.get((look.ground, n), lambda: draw_ground(look.ground, n))
         c, s = math.cos(look.ground_roll) * look.ground_zoom, math.sin(look.ground_roll) * look.ground_zoom

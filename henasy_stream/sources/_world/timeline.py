@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from henasy_stream.sources._world import motion, scene
-from henasy_stream.sources._world.clips import lying_angle, resting_hand, scatter
+from henasy_stream.sources._world.clips import LIFT_Y, lying_angle, resting_hand, scatter
 from henasy_stream.sources._world.motion import HandPose, ObjectPose
 from henasy_stream.sources._world.vocabulary import NOUNS, VERBS, allowed_pair
 
@@ -254,7 +254,7 @@ class Timeline:
             return slot.pose.y > -0.02
         if verb == motion.PULL:
             return slot.pose.y < -0.12
-        return slot.pose.y < 0.45 or verb == motion.PICK
+        return slot.pose.y > -0.35 if verb == motion.PICK else slot.pose.y < 0.45
 
     def _others(self, target: int) -> list[tuple[float, float]]:
         return [(s.pose.x, s.pose.y) for k, s in enumerate(self._state.slots) if s.pose is not None and k != target]
@@ -263,4 +263,4 @@ class Timeline:
         return min((math.hypot(place[0] - x, place[1] - y) for x, y in self._others(target)), default=9.0)
 
     def _free_place(self, target: int) -> tuple[float, float]:
-        return scatter(self._rng, self._others(target), (-0.32, 0.28))
+        return scatter(self._rng, self._others(target), LIFT_Y)
