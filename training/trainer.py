@@ -42,6 +42,8 @@ class Trainer:
         )
         self.noun_tokens = token_table([*NOUNS, HAND, BACKGROUND], recipe.model)
         self.phrase_tokens = token_table(phrases(), recipe.model)
+        self.pixel_mean = torch.tensor(recipe.model.preprocess.mean)
+        self.pixel_std = torch.tensor(recipe.model.preprocess.std)
         decay = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -87,6 +89,9 @@ class Trainer:
             dictionary=dictionary[:-1],
             background=dictionary[-1],
             match=match,
+            images=batch.video,
+            pixel_mean=self.pixel_mean,
+            pixel_std=self.pixel_std,
         )
 
     def step(self) -> dict[str, float]:

@@ -1,0 +1,44 @@
+"""A recipe small enough to train in a test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from henasy_stream.config import HenasyConfig, TextConfig, VisionConfig
+from training.config import DataConfig, OptimConfig, Recipe
+from training.data.world_pool import WorldPool, open_pool
+from training.recipes.world_demo import RECIPE
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Recipe:
+    model = replace(
+        HenasyConfig.demo(),
+        vision=VisionConfig(image_size=32, patch_size=8, num_frames=2, width=32, layers=1, heads=2, stem="conv"),
+        text=TextConfig(width=16, layers=1, heads=2, context=24),
+        vocabulary=RECIPE.model.vocabulary,
+        embed_dim=16,
+        entity_width=32,
+        num_groups=6,
+        num_entities=4,
+        bootstrap_layers=1,
+    )
+    return replace(
+        RECIPE,
+        model=model,
+        optim=OptimConfig(lr=1e-3, warmup=2, schedule="cosine", clip=1.0, average=0.9),
+        data=DataConfig(clips=24, val_clips=60),
+        batch=8,
+        steps=6,
+        log_every=1,
+        eval_every=100,
+        checkpoint_every=3,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_pool(tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> WorldPool:
+    root = tmp_path_factory.mktemp("pools")
+    return open_pool(root, tiny_recipe.model, split="train", clips=tiny_recipe.data.clips, seed=0)
