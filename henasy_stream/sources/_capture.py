@@ -52,7 +52,10 @@ def to_rgb(image: npt.NDArray[Any] | None) -> UInt8Array | None:
 
 def grab_rgb(capture: Capture) -> UInt8Array | None:
     """The next picture, None when there is none or it does not decode."""
-    return retrieve_rgb(capture) if capture.grab() else None
+    try:
+        return to_rgb(capture.retrieve()[1]) if capture.grab() else None
+    except cv2.error:
+        return None
 
 
 def retrieve_rgb(capture: Capture) -> UInt8Array | None:

@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from henasy_stream.errors import UserError
 from henasy_stream.types import Frame
+
+SourceT = TypeVar("SourceT", bound="SourceBase")
 
 
 class EndOfSource(Exception):  # noqa: N818 - an end, as StopIteration is, not an error
@@ -139,7 +141,7 @@ class SourceBase:
         if text not in self._notices:
             self._notices += (text,)
 
-    def __enter__(self) -> SourceBase:
+    def __enter__(self: SourceT) -> SourceT:
         return self
 
     def __exit__(

@@ -21,9 +21,7 @@ class Videos:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def write(
-        self, name: str, *, frames: int = 12, size: tuple[int, int] = (64, 48), fps: float = 30.0, fourcc: str = "mp4v"
-    ) -> Path:
+    def write(self, name, *, frames=12, size=(64, 48), fps=30.0, fourcc="mp4v"):
         path = self.folder / name
         writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*fourcc), fps, size)
         assert writer.isOpened()
