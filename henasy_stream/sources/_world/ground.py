@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from henasy_stream.sources._world.canvas import Colour, UInt8, circle, rounded, smooth
-from henasy_stream.sources._world.shapes import colour, mix
+from henasy_stream.sources._world.style import colour, mix
 
 PERIOD = 4.0
 FAMILIES = ("wood", "tiles", "cloth", "stone", "stripes", "terrazzo", "laminate")

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from henasy_stream.sources._world.canvas import Canvas, Colour, Sprite, circle, rounded, smooth
-from henasy_stream.sources._world.shapes import colour, mix
+from henasy_stream.sources._world.style import colour, mix
 
 POSES = ("open", "grip", "flat", "point", "fist")
 ARM = 3.6

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from henasy_stream.sources._world.motion import HandPose, ObjectPose
-from henasy_stream.sources._world.shapes import style_of
+from henasy_stream.sources._world.style import style_of
 
 TILT = 0.16
 TRAIN, HELD_OUT = (0, 200), (1000, 1100)

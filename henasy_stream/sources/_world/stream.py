@@ -11,7 +11,8 @@ from henasy_stream.sources._world import scene
 from henasy_stream.sources._world.canvas import UInt8
 from henasy_stream.sources._world.clips import WorldObject
 from henasy_stream.sources._world.render import Boxes, Painter, visible_boxes
-from henasy_stream.sources._world.timeline import Segment, Timeline
+from henasy_stream.sources._world.segments import Segment
+from henasy_stream.sources._world.timeline import Timeline
 from henasy_stream.sources._world.vocabulary import HAND, NOUNS
 
 
