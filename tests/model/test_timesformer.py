@@ -5,8 +5,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from henasy_stream.config import VisionConfig
+from henasy_stream.model.attention import Attention, DividedAttention
 from henasy_stream.model.timesformer import TimeSformer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -121,3 +123,41 @@ def test_exported_tower_gives_the_same(golden, tower):
     video = golden["in.video"].transpose(1, 2)[:1]
     program = torch.export.export(tower, (video,))
     assert_close(program.module()(video).tokens, tower(video).tokens)
+
+
+@torch.no_grad()
+def test_the_same_attention_composes_the_original_timesformer():
+    """No prefix over time, a copy of CLS per frame in space, patch-major tokens, and the time output is kept."""
+    golden = load_file(GOLDEN / "hf_timesformer_tiny.safetensors")
+    frames, grid, heads = 4, 16, 4
+
+    def linear(name: str, x: Tensor) -> Tensor:
+        return F.linear(x, golden[f"{name}.weight"], golden[f"{name}.bias"])
+
+    def norm(name: str, x: Tensor) -> Tensor:
+        return F.layer_norm(x, (48,), golden[f"{name}.weight"], golden[f"{name}.bias"], 1e-6)
+
+    def attention(layer: Attention, name: str) -> Attention:
+        names = {"qkv": "attention.qkv", "proj": "output.dense"}
+        layer.load_state_dict(
+            {f"{a}.{kind}": golden[f"{name}.{b}.{kind}"] for a, b in names.items() for kind in ("weight", "bias")}
+        )
+        return layer
+
+    x = golden["out.hidden0"]
+    for index in range(2):
+        name = f"sd.encoder.layer.{index}"
+        cls, patches = x[:, :1], x[:, 1:].unflatten(1, (grid, frames)).transpose(1, 2).flatten(1, 2)
+        over_time = attention(DividedAttention(48, heads, "time"), f"{name}.temporal_attention")
+        timed = over_time(norm(f"{name}.temporal_layernorm", patches), prefix=0, frames=frames)
+        patches = patches + linear(f"{name}.temporal_dense", timed)
+        per_frame = torch.cat([cls.repeat_interleave(frames, 0), patches.unflatten(1, (frames, grid)).flatten(0, 1)], 1)
+        in_space = attention(Attention(48, heads), f"{name}.attention")(norm(f"{name}.layernorm_before", per_frame))
+        in_space = in_space.unflatten(0, (2, frames))
+        cls = cls + in_space[:, :, 0].mean(1, keepdim=True)
+        patches = patches + in_space[:, :, 1:].flatten(1, 2)
+        x = torch.cat([cls, patches.unflatten(1, (frames, grid)).transpose(1, 2).flatten(1, 2)], 1)
+        hidden = F.gelu(linear(f"{name}.intermediate.dense", norm(f"{name}.layernorm_after", x)))
+        x = x + linear(f"{name}.output.dense", hidden)
+        assert_close(x, golden[f"out.hidden{index + 1}"])
+    assert_close(norm("sd.layernorm", x), golden["out.last_hidden_state"])
