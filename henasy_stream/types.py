@@ -143,7 +143,8 @@ class Perception:
 
     `tracks`, `masks` and `caption` describe `frame`, the newest of the window.  `closed` holds the segments that ended with
     this step, each with `final=True`.  `reset` names the reason when the state started afresh at this frame.
-    `fresh` is False for a frame between two hops, which repeats the last result.
+    `fresh` is False for a frame between two hops, which repeats the last result.  `notice` is a line about how good the
+    result can be, such as that windows share no frame because the model is too slow.
     """
 
     frame: Frame
@@ -157,6 +158,7 @@ class Perception:
     masks: Masks | None = None
     reset: str | None = None
     fresh: bool = True
+    notice: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

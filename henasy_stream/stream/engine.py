@@ -1,0 +1,263 @@
+"""The loop of the stream: a frame goes in, windows are run when they are due, tracks and captions come out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+
+from henasy_stream.backends.base import Backend
+from henasy_stream.config import StreamConfig
+from henasy_stream.errors import UserError
+from henasy_stream.preprocess import View
+from henasy_stream.stream.captions import CaptionBook
+from henasy_stream.stream.phrases import Progress
+from henasy_stream.stream.publish import publish
+from henasy_stream.stream.reading import Window, read_caption, read_tracks
+from henasy_stream.stream.sampler import Sampler, SampleRing, choose_hop
+from henasy_stream.stream.state import LastResult, StreamState
+from henasy_stream.stream.texts import prepare_texts
+from henasy_stream.stream.tracks import TrackBook, end_all
+from henasy_stream.types import Caption, Frame, Perception, Track
+
+_STEP_RATE = 0.3
+
+
+class Engine:
+    """Runs a model over a stream.  Holds the model, the texts and the configuration; the stream is in `StreamState`.
+
+    `step` depends on nothing but the state and the frame, save that with `hop=0` a live source's hop follows the
+    measured time of a window.
+
+    Attributes:
+        spec: of the weights.
+        vocabulary: what `Track.label_index` counts: the weights' nouns, and "hand" after them if it is not one; empty
+            for weights without a vocabulary, whose tracks are labelled "entity" unless they answer a query.
+        phrases: the caption bank.
+        timings: seconds of the last `step` by stage: "preprocess", "network", "perception"; stages that did not run
+            are left out.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        config: StreamConfig,
+        *,
+        queries: Sequence[str] = (),
+        phrases: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Embeds all texts, from the cache on disk where it can.
+
+        Args:
+            backend: executes the network.
+            config: how it is run over the stream.
+            queries: the user's texts, see `set_queries`.
+            phrases: caption bank; None takes the weights' own, or everyday actions when they have none.
+            progress: called with (texts done, texts in all) while a large bank is embedded.
+
+        Raises:
+            UserError: the bank is empty, the span or the hop is impossible.
+        """
+        spec = backend.spec
+        span_s = spec.span_s if config.span_s is None else config.span_s
+        if span_s <= 0:
+            raise UserError(f"span_s is {span_s}: give the seconds from a window's first to its last frame")
+        if not 0 <= config.hop < max(2, spec.num_frames):
+            raise UserError(f"hop is {config.hop}: give 0 (adaptive) or 1 to {spec.num_frames - 1} samples")
+        self.backend, self.config, self.spec = backend, config, spec
+        self.timings: dict[str, float] = {}
+        self._entities = "entities" in spec.capabilities
+        self._sampler = Sampler.plan(spec.num_frames, span_s, config.gap_s)
+        self._texts = prepare_texts(backend, phrases, progress)
+        self.vocabulary, self.phrases = self._texts.vocabulary.labels, self._texts.bank.texts
+        self.set_queries(queries)
+        sizes = (spec.model_id, spec.image_size, spec.num_frames, spec.num_entities, spec.grid, spec.embed_dim)
+        identity = repr((sizes, self._sampler, config.rotate, spec.resize, self.vocabulary, self.phrases))
+        self._fingerprint = hashlib.sha256(identity.encode("utf-8", "backslashreplace")).hexdigest()
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """The texts that are looked for now."""
+        return self._queries.texts
+
+    def set_queries(self, texts: Sequence[str]) -> None:
+        """Looks for other texts from the next window on.
+
+        With entities, the track that answers a text takes it as its label and its `query`.  Without, the texts are
+        scored for the whole window and appended to the caption's alternatives.
+        """
+        self._queries = self._texts.queries(self.backend, texts)
+
+    def warm_up(self) -> float:
+        """Runs one grey window, so that the first real one is not slow; returns its seconds."""
+        side = self.spec.image_size
+        started = perf_counter()
+        self.backend.run_window(np.full((self.spec.num_frames, side, side, 3), 127, np.uint8))
+        return perf_counter() - started
+
+    def initial_state(self) -> StreamState:
+        """The state before the first frame."""
+        return StreamState(
+            fingerprint=self._fingerprint,
+            ring=SampleRing.empty(self.spec.num_frames, self.spec.image_size),
+            book=self._empty_book(1),
+            captions=CaptionBook.empty(len(self.phrases)),
+            last=LastResult(),
+        )
+
+    def step(self, state: StreamState, frame: Frame) -> tuple[StreamState, Perception]:
+        """Takes one frame.  Consumes `state`: its ring is written to.
+
+        When the backend fails, the state may be used once more with a frame whose `reset` is set: ids then go on.
+
+        Raises:
+            UserError: the state belongs to other weights, phrases or another window.
+        """
+        if state.fingerprint != self._fingerprint:
+            raise UserError("this stream state was saved with other weights, phrases or sampling: start afresh")
+        self.timings = {}
+        reason = self._discontinuity(state, frame)
+        ended: tuple[Track, ...] = ()
+        closed: tuple[Caption, ...] = ()
+        if reason is not None:
+            state, ended, closed = self._reset(state, frame)
+        ring, wanted = self._sampler.observe(state.ring, frame.stamp_ns)
+        state = replace(
+            state, ring=ring, height=frame.height, width=frame.width, source=frame.source, frames=state.frames + 1
+        )
+        if wanted:
+            started = perf_counter()
+            image = self._view(frame).apply(frame.image)
+            ring = self._sampler.push(ring, image, frame.stamp_ns)
+            self.timings["preprocess"] = perf_counter() - started
+            state = replace(state, ring=ring, samples=state.samples + 1)
+        hop = choose_hop(
+            self.config.hop,
+            live=frame.stamp_source in ("device", "receive"),
+            step_s=state.step_s,
+            period_ns=self._sampler.period_ns,
+            num_frames=self.spec.num_frames,
+        )
+        due = wanted and (not state.hops or state.ring.since_window >= hop)
+        if due:
+            state, ended_now = self._run_window(state, frame, shares_frames=hop < max(2, self.spec.num_frames))
+            closed += ended_now
+        last = state.last
+        return state, Perception(
+            frame=frame,
+            stamp_ns=frame.stamp_ns,
+            window_start_ns=last.window_start_ns,
+            window_end_ns=last.window_end_ns,
+            tracks=ended + tuple(track for track in last.tracks if due or track.state != "removed"),
+            caption=last.caption,
+            closed=closed,
+            masks=last.masks,
+            reset=reason,
+            fresh=due,
+            notice=last.notice,
+        )
+
+    def finish(self, state: StreamState) -> tuple[Caption, ...]:
+        """The segment that is open when the stream ends, closed."""
+        return state.captions.close(self.phrases)[1]
+
+    def _view(self, frame: Frame) -> View:
+        return View.plan(frame.height, frame.width, self.spec.image_size, self.spec.resize, self.config.rotate)
+
+    def _empty_book(self, next_id: int) -> TrackBook:
+        spec = self.spec
+        return TrackBook.empty(
+            num_entities=spec.num_entities if self._entities else 0,
+            num_frames=spec.num_frames,
+            grid=spec.grid,
+            labels=len(self.vocabulary),
+            width=spec.embed_dim,
+            next_id=next_id,
+        )
+
+    def _discontinuity(self, state: StreamState, frame: Frame) -> str | None:
+        if not state.frames:
+            return frame.reset
+        if frame.reset is not None:
+            return frame.reset
+        if frame.source != state.source:
+            return f"source changed from {state.source} to {frame.source}"
+        if (frame.height, frame.width) != (state.height, state.width):
+            return f"size changed from {state.width}x{state.height} to {frame.width}x{frame.height}"
+        return self._sampler.discontinuity(state.ring, frame.stamp_ns)
+
+    def _reset(self, state: StreamState, frame: Frame) -> tuple[StreamState, tuple[Track, ...], tuple[Caption, ...]]:
+        """The state afresh, ids and counters going on; the tracks that this removes and the segment that it closes."""
+        ended, _ = publish(
+            end_all(state.book),
+            self.vocabulary,
+            now_ns=frame.stamp_ns,
+            height=frame.height,
+            width=frame.width,
+            coverage=1.0,
+            lost_s=self.config.lost_s,
+            embeddings=self.config.embeddings,
+        )
+        captions, closed = state.captions.close(self.phrases)
+        fresh = replace(
+            state,
+            ring=replace(state.ring, filled=0, since_window=0),
+            book=self._empty_book(state.book.next_id),
+            captions=CaptionBook.empty(len(self.phrases), captions.next_id),
+            last=LastResult(),
+            hops=0,
+            resets=state.resets + 1,
+        )
+        return fresh, ended, closed
+
+    def _run_window(
+        self, state: StreamState, frame: Frame, *, shares_frames: bool
+    ) -> tuple[StreamState, tuple[Caption, ...]]:
+        started = perf_counter()
+        clip, stamps = state.ring.window()
+        output = self.backend.run_window(clip)
+        middle = perf_counter()
+        window = Window(stamps=stamps, coverage=state.ring.coverage, view=self._view(frame), first=not state.hops)
+        book, masks, grounded = state.book, None, None
+        tracks: tuple[Track, ...] = ()
+        if self._entities:
+            book, tracks, masks, grounded = read_tracks(book, output, window, self._texts, self._queries, self.config)
+        captions, caption = state.captions, None
+        closed: tuple[Caption, ...] = ()
+        if "caption" in self.spec.capabilities:
+            captions, caption, closed = read_caption(
+                captions, output, window, self._texts, self._queries, self.config, tracks=tracks, grounded=grounded
+            )
+        notice = None
+        if not shares_frames:
+            notice = (
+                f"a window takes {state.step_s:.2f} s, too long for neighbouring windows to share a frame: "
+                "tracks are continued by appearance and motion only"
+            )
+        last = LastResult(
+            tracks=tracks,
+            caption=caption,
+            masks=masks,
+            window_start_ns=int(stamps[0]),
+            window_end_ns=int(stamps[-1]),
+            notice=notice,
+        )
+        ended = perf_counter()
+        self.timings |= {"network": middle - started, "perception": ended - middle}
+        step_s = ended - started
+        smoothed = state.step_s + _STEP_RATE * (step_s - state.step_s) if state.windows else step_s
+        state = replace(
+            state,
+            ring=replace(state.ring, since_window=0),
+            book=book,
+            captions=captions,
+            last=last,
+            step_s=smoothed,
+            hops=state.hops + 1,
+            windows=state.windows + 1,
+        )
+        return state, closed

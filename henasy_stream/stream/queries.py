@@ -1,0 +1,87 @@
+"""Free-text queries: which track answers the user's words, and how sure that is.
+
+Shapes: `M` rows of the track book, `Q` queries, `R` rival texts, `P` phrases, `D` width of the embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from henasy_stream.stream.association import associate
+from henasy_stream.stream.tracks import LOST, NEW, TRACKED, TrackBook
+from henasy_stream.types import FloatArray
+
+FALLBACK_RIVALS = ("object", "hand", "background")
+"""What a query is compared with when the weights come without a vocabulary."""
+START = 0.5
+KEEP = 0.3
+"""A track begins to answer a query at START and stops below KEEP."""
+_SYNONYM = 0.9  # a label this close to the query means the same thing and is no rival
+_LOYALTY = 0.2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class QueryBank:
+    """embeddings: (Q, D) of `texts`; rivals: (R, D) of the texts they compete with."""
+
+    texts: tuple[str, ...]
+    embeddings: FloatArray
+    rivals: FloatArray
+    temperature: float
+
+    def scores(self, embeddings: FloatArray) -> FloatArray:
+        """(N, Q) probability that an entity (N, D) is what the query says: softmax of query against rivals.
+
+        A rival whose cosine with the query is 0.9 or more is left out.
+        """
+        own = embeddings @ self.embeddings.T / self.temperature
+        others = embeddings @ self.rivals.T / self.temperature
+        rival = (self.embeddings @ self.rivals.T) < _SYNONYM
+        gap = np.where(rival[None], others[:, None] - own[:, :, None], -np.inf)
+        result: FloatArray = (1.0 / (1.0 + np.exp(np.minimum(gap, 80.0)).sum(-1))).astype(np.float32)
+        return result
+
+    def whole_frame_scores(self, video: FloatArray, phrases: FloatArray) -> FloatArray:
+        """(Q,) scores in 0..1 of the queries for a whole window, for models without entities.
+
+        A sigmoid of (cosine - c) / temperature, where c lies halfway between the median and the best cosine of the
+        caption bank (P, D): a query as good as an average phrase scores low, one as good as the best phrase high.
+        """
+        bank = phrases @ video
+        middle = (float(np.median(bank)) + float(bank.max())) / 2
+        logits = (self.embeddings @ video - middle) / self.temperature
+        result: FloatArray = (1.0 / (1.0 + np.exp(-np.clip(logits, -60, 60)))).astype(np.float32)
+        return result
+
+
+def clean_queries(texts: Sequence[str]) -> tuple[str, ...]:
+    """The queries without surrounding blanks, empty ones and repetitions, in the user's order."""
+    return tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
+
+
+def answer(book: TrackBook, bank: QueryBank) -> TrackBook:
+    """The book with `queries` and `query_score` renewed.
+
+    Every query is answered by at most one track and every track answers at most one query, by largest total score, so
+    of two queries that mean the same thing only the better one is answered.  The track keeps its id; a lost track keeps
+    its query until a visible one answers it.
+    """
+    queries: list[str | None] = [None] * len(book.stage)
+    query_score = np.zeros(len(book.stage), np.float32)
+    visible, lost = book.rows(NEW, TRACKED), book.rows(LOST)
+    if bank.texts and len(visible):
+        scores = bank.scores(book.embedding[visible])
+        bound = np.array([[book.queries[row] == text for text in bank.texts] for row in visible])
+        good = scores >= np.where(bound, KEEP, START)
+        rows, columns = associate(np.where(good, scores + _LOYALTY * bound, 0.0).astype(np.float32), KEEP)
+        for row, column in zip(rows, columns, strict=True):
+            queries[visible[row]] = bank.texts[column]
+            query_score[visible[row]] = scores[row, column]
+    for row in lost:
+        text = book.queries[row]
+        if text in bank.texts and text not in queries:
+            queries[row], query_score[row] = text, book.query_score[row]
+    return replace(book, queries=tuple(queries), query_score=query_score)

@@ -1,0 +1,108 @@
+"""Everything that a stream remembers, as one value of fixed size that can be saved, restored and started afresh."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from henasy_stream.errors import UserError
+from henasy_stream.stream.captions import CaptionBook
+from henasy_stream.stream.sampler import SampleRing
+from henasy_stream.stream.tracks import TrackBook
+from henasy_stream.types import Caption, Masks, Track
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LastResult:
+    """What the last window gave, repeated until the next one."""
+
+    tracks: tuple[Track, ...] = ()
+    caption: Caption | None = None
+    masks: Masks | None = None
+    window_start_ns: int = 0
+    window_end_ns: int = 0
+    notice: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class StreamState:
+    """State of one stream; `Engine.step` consumes it and returns the next.
+
+    fingerprint: of the weights, the window, the vocabulary and the phrases that its arrays belong to.  height, width,
+    source: of the newest frame.  step_s: smoothed seconds that a window took.  frames, samples, windows, resets:
+    counters since the start.  hops: windows since the last reset.
+    """
+
+    fingerprint: str
+    ring: SampleRing
+    book: TrackBook
+    captions: CaptionBook
+    last: LastResult
+    height: int = 0
+    width: int = 0
+    source: str = ""
+    step_s: float = 0.0
+    hops: int = 0
+    frames: int = 0
+    samples: int = 0
+    windows: int = 0
+    resets: int = 0
+
+    def save(self, path: str | Path) -> None:
+        """Writes the state as one npz file: the arrays, and everything else as JSON.  Nothing is pickled.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        arrays: dict[str, Any] = {}
+
+        def name(value: object) -> str:
+            if not isinstance(value, np.ndarray):
+                raise NotImplementedError(f"cannot save a {type(value).__name__}")
+            arrays[f"array{len(arrays)}"] = value
+            return f"array{len(arrays) - 1}"
+
+        text = msgspec.json.encode(self, enc_hook=name)
+        path = Path(path)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            with part.open("wb") as file:
+                np.savez(file, format=np.int64(FORMAT), json=np.frombuffer(text, np.uint8), **arrays)
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise UserError(f"cannot save the stream state to {path}: {error.strerror or error}") from error
+
+    @staticmethod
+    def load(path: str | Path) -> StreamState:
+        """The state that `save` wrote, exactly.
+
+        Raises:
+            UserError: the file cannot be read or is not a saved state of this version.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {key: archive[key] for key in archive.files}
+        except FileNotFoundError as error:
+            raise UserError(f"no stream state at {path}") from error
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path} is not a saved stream state or is damaged: start afresh without it") from error
+        if int(arrays.get("format", -1)) != FORMAT:
+            raise UserError(f"{path} was not saved by this version: start afresh without it")
+
+        def array(_: type, key: str) -> npt.NDArray[Any]:
+            return arrays[key]
+
+        try:
+            return msgspec.json.decode(arrays["json"].tobytes(), type=StreamState, dec_hook=array)
+        except (KeyError, msgspec.MsgspecError) as error:
+            raise UserError(f"{path} is not a saved stream state or is damaged: start afresh without it") from error
