@@ -1,0 +1,165 @@
+"""The command line of the live node: `python -m henasy_stream.live`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from henasy_stream import __version__
+from henasy_stream.errors import UserError, debugging
+from henasy_stream.runtime.options import LiveOptions, choices, merge, suggestion
+
+DESCRIPTION = """\
+Watches an egocentric video stream; publishes which things there are, where they are, and what is being done.
+
+examples:
+  live --source world                                the synthetic world, in a window
+  live --camera 0 --queries "cup, knife"             a camera; two things of your own to look for
+  live --source video.mp4 --annotate out.mp4 --record out.jsonl --headless
+  live --source rtsp://host/stream --publish zmq://127.0.0.1:5560 --config node.yaml
+  live --source video.mp4 --weights lavila           captions of real video (downloads LaViLa's public weights)
+"""
+
+EPILOG = """\
+Ctrl-C or SIGTERM ends cleanly: the action going on is closed, files are finished, a summary is printed. A second
+Ctrl-C ends at once and may leave files unfinished.
+
+exit codes:
+  0    the source ended, --max-frames was reached, the window was closed, or it was told to stop
+  1    it ran, but not one frame could be processed, or an output is incomplete (one line says which)
+  2    a mistake in the arguments, the options file, the weights or the source; one line says what to do
+  130  ended by a second Ctrl-C
+
+environment:
+  HENASY_CACHE   where downloads, converted weights and embedded phrases are kept (default: the user's cache folder)
+  HENASY_DEBUG   1: errors come with their traceback
+"""
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=27, width=min(shutil.get_terminal_size().columns, 116))
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line, with a suggestion for an option that does not exist."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message.removeprefix('argument ')} (see live --help)")
+
+    def options(self) -> list[str]:
+        return [name for action in self._actions for name in action.option_strings]
+
+
+def build_parser() -> _Parser:
+    """One argument for each field of `LiveOptions`; what was not given is absent from the result."""
+    parser = _Parser(
+        prog="live",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=_Help,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        add_help=False,
+        usage="live (--camera N | --source URI) [options]",
+    )
+    add = parser.add_argument_group("source").add_argument
+    add("--camera", metavar="N|DEVICE", help="camera number or device; /dev/v4l/by-id/… stays the same across reboots")
+    add(
+        "--source",
+        metavar="URI",
+        help="video file, image folder or pattern ('frames/*.png?fps=10'), rtsp:// or http:// stream, or "
+        "'world' ('world?seed=7&size=1280x720&fps=30&rotate=90')",
+    )
+    add("--camera-size", metavar="WxH", help="frame size to ask the camera for, e.g. 1280x720")
+    add("--camera-fps", metavar="FPS", type=float, help="frame rate to ask the camera for")
+    add(
+        "--rotate",
+        type=int,
+        choices=choices("rotate"),
+        metavar="DEG",
+        help="degrees clockwise that set the picture upright: 0, 90, 180 or 270 (0)",
+    )
+
+    add = parser.add_argument_group("model").add_argument
+    add(
+        "--weights",
+        metavar="NAME|FILE",
+        help="'demo' (default; knows the synthetic world only), 'lavila' (downloads), a LaViLa .pth, or a .safetensors",
+    )
+    add("--backend", choices=choices("backend"), metavar="NAME", help="what executes the network: auto or torch (auto)")
+    add(
+        "--queries",
+        metavar='"A, B"',
+        help="free texts to find, track and name (weights without entities only score them)",
+    )
+    add("--phrases", metavar="FILE", help="captions to choose from, one a line, in place of the weights' own")
+    add(
+        "--resize",
+        choices=choices("resize"),
+        metavar="MODE",
+        help="how a frame becomes the model's square: crop, squash or letterbox (as trained)",
+    )
+    add(
+        "--span",
+        metavar="S",
+        type=float,
+        help="seconds from the first to the last frame of a window (as trained)",
+    )
+    add("--presence", metavar="P", type=float, help="least probability of an entity, 0 to 1 (0.5)")
+
+    add = parser.add_argument_group("output").add_argument
+    add("--publish", metavar="ADDRESS", help="publish over ZeroMQ, e.g. zmq://127.0.0.1:5560 (docs/messages.md)")
+    add("--publish-remote", action="store_true", help="allow an address that other machines can reach")
+    add("--publish-masks", action="store_true", help="publish the entity masks as well")
+    add("--publish-frames", action="store_true", help="publish the frames as well, as JPEG")
+    add("--wait-subscriber", metavar="N", type=int, help="start when N subscribers are connected (0)")
+    add("--record", metavar="FILE", help="write every message into a JSONL file, one a line")
+    add("--annotate", metavar="FILE", help="write a video with masks, labels and captions (.mp4, .webm)")
+    add("--headless", action="store_true", help="open no window; without a display none is opened anyway")
+
+    add = parser.add_argument_group("pace and limits").add_argument
+    add("--max-fps", metavar="FPS", type=float, help="process at most so many frames a second")
+    add("--max-frames", metavar="N", type=int, help="stop after N frames of the source")
+
+    add = parser.add_argument_group("general").add_argument
+    add("--config", metavar="FILE", type=Path, help="YAML file of these options (max-fps: 10); the command line wins")
+    add("--version", action="version", version=f"henasy-stream {__version__}", help="print the version")
+    add("-h", "--help", action="help", help="print this and exit")
+    return parser
+
+
+def parse(argv: Sequence[str]) -> LiveOptions:
+    """The options of a command line and of the file that it may name.  Raises UserError."""
+    parser = build_parser()
+    known, unknown = parser.parse_known_args(argv)
+    if unknown:
+        name = unknown[0].split("=")[0]
+        hint = suggestion(name, parser.options()) if name.startswith("-") else ""
+        what = "unknown option" if name.startswith("-") else "cannot tell what this belongs to:"
+        raise UserError(f"{what} {name!r}{hint} (see live --help)")
+    given: dict[str, Any] = {name.replace("_", "-"): value for name, value in vars(known).items()}
+    return merge(given, given.pop("config", None))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the node; the exit code is one of those that `--help` lists."""
+    try:
+        options = parse(sys.argv[1:] if argv is None else argv)
+        # Late, so that --help and mistakes are answered before NumPy and OpenCV are loaded.
+        from henasy_stream.runtime.node import run
+
+        return run(options)
+    except UserError as error:
+        if debugging():
+            raise
+        print(f"live: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""From a name or a path to a model that is ready to run."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from henasy_stream.cache import cache_folder
+from henasy_stream.errors import UserError
+
+if TYPE_CHECKING:
+    from henasy_stream.backends.base import Backend
+    from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, UInt8Array
+
+DEMO_WEIGHTS = Path(__file__).parent / "weights" / "demo.safetensors"
+BUILT_IN = ("demo", "lavila")
+BACKENDS = ("auto", "torch")
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Weights and what executes them; a `Backend` itself.
+
+    `spec` is the backend's, or a copy in which the user changed how frames are prepared.
+    """
+
+    backend: Backend
+    spec: ModelSpec
+
+    @property
+    def name(self) -> str:
+        """What executes the network, for people."""
+        return self.backend.name
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Of "caption", "entities", "queries"."""
+        return self.spec.capabilities
+
+    def run_window(self, clip: UInt8Array) -> NetworkOutput:
+        """See `Backend.run_window`."""
+        return self.backend.run_window(clip)
+
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """See `Backend.embed_texts`."""
+        return self.backend.embed_texts(texts)
+
+
+def load(
+    name_or_path: str | Path = "demo",
+    backend: Literal["auto", "torch"] = "auto",
+    *,
+    report: Callable[[str], None] | None = None,
+) -> Model:
+    """Loads weights.
+
+    Args:
+        name_or_path: "demo" (ships with the package; knows the synthetic world only); "lavila" (LaViLa's public TSF-B
+            dual encoder, downloaded once into the cache); a LaViLa checkpoint (`.pth`), converted once to safetensors
+            in the cache, without the optimizer's state; or weights of this project (`.safetensors` beside its `.json`).
+        backend: what executes the network; "auto" is PyTorch today.
+        report: takes lines about downloads and conversions; stderr when None.
+
+    Raises:
+        UserError: there are no such weights, they are damaged or of another kind, or there is no network.
+    """
+    report = report or (lambda line: print(line, file=sys.stderr))
+    if backend not in BACKENDS:
+        raise UserError(f"backend {backend!r}: there are {', '.join(BACKENDS)}")
+    executed = _execute(_weights_file(str(name_or_path), report))
+    return Model(executed, executed.spec)
+
+
+def check_weights(name_or_path: str) -> None:
+    """Raises the UserError that `load` raises for a wrong name or path, without reading or downloading anything."""
+    if name_or_path not in BUILT_IN:
+        _check_path(name_or_path)
+
+
+def _weights_file(name: str, report: Callable[[str], None]) -> Path:
+    """The safetensors file that a name or path stands for."""
+    if name == "demo":
+        if not DEMO_WEIGHTS.is_file():
+            raise UserError(f"the demo weights are missing from this installation ({DEMO_WEIGHTS}); install it again")
+        return DEMO_WEIGHTS
+    if name == "lavila":
+        return _public_lavila(report)
+    path = _check_path(name)
+    return path if path.suffix == ".safetensors" else _converted(path, report)
+
+
+def _check_path(name: str) -> Path:
+    path = Path(name).expanduser()
+    names = ", ".join(BUILT_IN)
+    if not path.exists():
+        close = difflib.get_close_matches(name, BUILT_IN, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"give one of {names}, or a .safetensors or .pth file"
+        raise UserError(f"weights {name!r}: no such file; {hint}")
+    if path.is_dir():
+        raise UserError(f"weights {name!r}: a folder; give the .safetensors or .pth file in it")
+    if path.suffix != ".safetensors" and path.suffix not in CHECKPOINT_SUFFIXES:
+        raise UserError(f"weights {name!r}: give one of {names}, or a file ending in .safetensors or .pth")
+    if path.stat().st_size == 0:
+        raise UserError(f"weights {name!r}: the file is empty; copy it again")
+    return path
+
+
+def _public_lavila(report: Callable[[str], None]) -> Path:
+    from henasy_stream import download
+
+    release = download.LAVILA_TSF_B
+    folder = cache_folder()
+    converted = folder / f"{Path(release.file_name).stem}.safetensors"
+    if not _is_complete(converted):
+        checkpoint = download.fetch(release, folder, report=report)
+        _convert(checkpoint, converted, report)
+        checkpoint.unlink()  # what it holds besides the weights is not needed, and it is large
+    return converted
+
+
+def _converted(checkpoint: Path, report: Callable[[str], None]) -> Path:
+    # By place, size and time: to hash gigabytes at every start would take longer than to load them.
+    state = checkpoint.stat()
+    identity = f"{checkpoint.resolve()}\0{state.st_size}\0{state.st_mtime_ns}"
+    key = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    converted = cache_folder() / f"{checkpoint.stem}-{key}.safetensors"
+    if not _is_complete(converted):
+        _convert(checkpoint, converted, report)
+    return converted
+
+
+def _is_complete(weights: Path) -> bool:
+    return weights.is_file() and weights.with_suffix(".json").is_file()
+
+
+def _convert(checkpoint: Path, out: Path, report: Callable[[str], None]) -> None:
+    _need_torch()
+    from henasy_stream.model.lavila import convert_lavila
+
+    report(f"converting {checkpoint} to {out} (once)")
+    convert_lavila(checkpoint, out)
+
+
+def _execute(weights: Path) -> Backend:
+    _need_torch()
+    from henasy_stream.backends.torch_backend import TorchBackend
+
+    return TorchBackend.from_file(weights)
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"PyTorch cannot be imported ({error}); install it: pip install torch") from error

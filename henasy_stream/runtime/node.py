@@ -1,0 +1,211 @@
+"""Puts source, model, engine and outputs together as the options say, runs them, and reports."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from henasy_stream.config import StreamConfig
+from henasy_stream.errors import UserError
+from henasy_stream.runtime.loop import Pace, run_loop
+from henasy_stream.runtime.monitor import Heartbeat, Monitor
+from henasy_stream.runtime.options import LiveOptions
+from henasy_stream.runtime.outputs import Outputs, TopicCounter
+from henasy_stream.runtime.report import FirstFrame, Progress, Reporter, Summary, introduce
+from henasy_stream.runtime.stopping import StopOnSignal
+
+if TYPE_CHECKING:
+    from henasy_stream.loading import Model
+    from henasy_stream.sinks.jsonl import JsonlSink
+    from henasy_stream.sinks.publisher import Publisher
+    from henasy_stream.sinks.zmq import ZmqSink
+    from henasy_stream.sources.base import CameraOptions, Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a node is made of, before any output file is opened."""
+
+    source: Source
+    model: Model
+    phrases: tuple[str, ...] | None
+    zmq: ZmqSink | None
+
+
+def run(options: LiveOptions, reporter: Reporter | None = None) -> int:
+    """Runs the node to its end; returns the exit code.
+
+    What can be wrong is looked at in the order of what it costs to find out, and no output file is opened, so none that
+    is there is replaced, before all the rest is known to work.
+
+    Raises:
+        UserError: the options name something that is not there or does not fit.
+    """
+    reporter = reporter or Reporter()
+    _need_opencv()
+    with ExitStack() as stack:
+        parts = _assemble(options, reporter, stack)
+        return _run(options, reporter, parts, stack)
+
+
+def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Parts:
+    from henasy_stream.loading import check_weights, load
+    from henasy_stream.sources import open_source
+    from henasy_stream.stream.phrases import load_phrases
+
+    uri, camera = options.uri, _camera_options(options)
+    check_weights(options.weights)
+    phrases = None if options.phrases is None else load_phrases(Path(options.phrases).expanduser())
+    _check_outputs(options, uri)
+    source = stack.enter_context(open_source(uri, camera=camera))
+    zmq = None
+    if options.publish is not None:
+        from henasy_stream.sinks.zmq import ZmqSink
+
+        zmq = ZmqSink(options.publish, allow_remote=options.publish_remote)
+        stack.callback(zmq.close)
+    model = load(options.weights, options.backend, report=lambda line: reporter.say("weights", line))
+    if options.resize is not None:
+        model = replace(model, spec=replace(model.spec, resize=options.resize))
+    return Parts(source=source, model=model, phrases=phrases, zmq=zmq)
+
+
+def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStack) -> int:
+    from henasy_stream.stream.engine import Engine
+
+    introduce(reporter, options, parts.source, parts.model)
+    monitor, counter = Monitor(parts.source), TopicCounter()
+    stop = stack.enter_context(StopOnSignal())
+    outputs = Outputs(reporter.warn)
+    stack.callback(outputs.close)
+    publisher, record = _open_messages(options, reporter, parts, counter)
+    files = [] if record is None else [record.path]
+    beats = None
+    if publisher is not None:
+        outputs.add("messages", publisher)
+        beats = Heartbeat(partial(_beat, publisher, monitor), reporter.warn)
+        stack.callback(beats.close)
+    outputs.add("first frame", FirstFrame(reporter))
+    files += _open_pictures(options, reporter, outputs, monitor, stop)
+    engine = Engine(
+        parts.model,
+        _stream_config(options),
+        queries=options.query_texts,
+        phrases=parts.phrases,
+        progress=Progress(reporter),
+    )
+    engine.warm_up()
+    _wait_for_subscribers(options, reporter, parts.zmq, stop)
+    started = time.monotonic()
+    monitor.enter("RUNNING")
+    pace = Pace(max_frames=options.max_frames, max_fps=options.max_fps)
+    final = run_loop(parts.source, engine, outputs, monitor, stop, reporter.warn, pace)
+    seconds = time.monotonic() - started
+    monitor.enter("STOPPING", stop.reason)
+    if publisher is not None and beats is not None:
+        beats.close()
+        if final is not None:
+            outputs.attempt("messages", partial(publisher.write, final))
+        outputs.attempt("messages", partial(_beat, publisher, monitor))
+    status = replace(monitor.status(), messages_not_sent=0 if publisher is None else publisher.not_sent)
+    outputs.close()
+    reporter.summarise(
+        Summary(
+            ended=stop.reason,
+            seconds=seconds,
+            status=status,
+            windows=monitor.windows,
+            failed=monitor.failed,
+            messages=counter.by_name,
+            lost=outputs.failures,
+            files=files,
+        )
+    )
+    incomplete = bool(outputs.failures) or (record is not None and record.problem is not None)
+    return 1 if incomplete or (monitor.failed and not monitor.steps) else 0
+
+
+def _beat(publisher: Publisher, monitor: Monitor) -> None:
+    publisher.status(monitor.status())
+
+
+def _need_opencv() -> None:
+    try:
+        import henasy_stream.sources._opencv  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"OpenCV cannot be loaded ({error}); on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0"
+        ) from error
+
+
+def _camera_options(options: LiveOptions) -> CameraOptions | None:
+    from henasy_stream.sources import CameraOptions
+
+    if options.camera_size is None and options.camera_fps is None:
+        return None
+    return CameraOptions(size=options.camera_pixels, fps=options.camera_fps)
+
+
+def _stream_config(options: LiveOptions) -> StreamConfig:
+    config = StreamConfig(span_s=options.span, rotate=options.rotate)
+    return config if options.presence is None else replace(config, presence=options.presence)
+
+
+def _check_outputs(options: LiveOptions, uri: str) -> None:
+    """Looks for options that make no sense together, and for an output that would overwrite what is read."""
+    if options.publish is None:
+        for name in ("publish_remote", "publish_masks", "publish_frames", "wait_subscriber"):
+            if getattr(options, name):
+                raise UserError(f"--{name.replace('_', '-')}: nothing is published; add --publish zmq://127.0.0.1:5560")
+    taken = {Path(uri).expanduser().resolve(): "the source"}
+    for name in ("record", "annotate"):
+        value = getattr(options, name)
+        if value is not None:
+            path = Path(value).expanduser().resolve()
+            if path in taken:
+                raise UserError(f"--{name} {value}: is {taken[path]} as well; name another file")
+            taken[path] = f"--{name}"
+
+
+def _open_messages(
+    options: LiveOptions, reporter: Reporter, parts: Parts, counter: TopicCounter
+) -> tuple[Publisher | None, JsonlSink | None]:
+    if options.publish is None and options.record is None:
+        return None, None
+    from henasy_stream.sinks.builder import MessageBuilder
+    from henasy_stream.sinks.jsonl import JsonlSink
+    from henasy_stream.sinks.publisher import Publisher
+
+    record = None
+    if options.record is not None:
+        record = JsonlSink(Path(options.record).expanduser(), on_problem=reporter.warn)
+    builder = MessageBuilder(
+        parts.model.spec, source=parts.source.uri, masks=options.publish_masks, frame=options.publish_frames
+    )
+    sinks = [sink for sink in (parts.zmq, record, counter) if sink is not None]
+    return Publisher(builder, sinks), record
+
+
+def _open_pictures(
+    options: LiveOptions, reporter: Reporter, outputs: Outputs, monitor: Monitor, stop: StopOnSignal
+) -> list[Path]:
+    files = []
+    if options.annotate is not None:
+        from henasy_stream.sinks.video import VideoSink
+
+        path = Path(options.annotate).expanduser()
+        outputs.add("annotate", VideoSink(path))
+        files.append(path)
+    return files
+
+
+def _wait_for_subscribers(options: LiveOptions, reporter: Reporter, zmq: ZmqSink | None, stop: StopOnSignal) -> None:
+    if zmq is None or not options.wait_subscriber:
+        return
+    reporter.say("publish", f"waiting for {options.wait_subscriber} subscribers")
+    while not stop.requested and not zmq.wait_subscribers(options.wait_subscriber, timeout_s=0.5):
+        pass

@@ -1,0 +1,152 @@
+"""What the node says to the person who started it, on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from henasy_stream.sinks.builder import NodeStatus
+
+_LABEL_WIDTH = 10
+_STAMPS = {"device": "camera", "receive": "moment of arrival", "file": "file", "synthetic": "frame rate"}
+
+
+if TYPE_CHECKING:
+    from henasy_stream.loading import Model
+    from henasy_stream.runtime.options import LiveOptions
+    from henasy_stream.sources.base import Source
+    from henasy_stream.types import Perception
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a run came to."""
+
+    ended: str
+    seconds: float
+    status: NodeStatus
+    windows: int
+    failed: int
+    messages: Mapping[str, int] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
+    files: Sequence[Path] = ()
+
+
+class Reporter:
+    """Labelled lines on stderr: coloured on a terminal, plain elsewhere."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, label: str, text: str) -> None:
+        """One line: what it is about, and what there is to say."""
+        self._console.print(f"[bold]{label:<{_LABEL_WIDTH}}[/]{escape(text)}")
+
+    def warn(self, text: str) -> None:
+        """One line about something that the user should look at."""
+        self._console.print(f"[bold yellow]{'note':<{_LABEL_WIDTH}}[/]{escape(text)}")
+
+    def summarise(self, summary: Summary) -> None:
+        """The lines at the end."""
+        status = summary.status
+        self._console.print()
+        self.say("ended", f"{summary.ended}, after {summary.seconds:.1f} s")
+        counts = {
+            "in": status.frames_in,
+            "used": status.frames_used,
+            "dropped": status.frames_dropped,
+            "failed": summary.failed,
+        }
+        self.say("frames", _counts({k: n for k, n in counts.items() if n or k != "failed"}))
+        self.say("windows", str(summary.windows))
+        if summary.messages:
+            self.say("messages", f"{_counts(summary.messages)} · not sent {status.messages_not_sent}")
+        for name, count in summary.lost.items():
+            self.warn(f"{name}: {count} frames are missing from it")
+        for path in summary.files:
+            self.say("file", f"{path} ({_size(path)})")
+        self._latency(status)
+
+    def _latency(self, status: NodeStatus) -> None:
+        if not status.latency_ms:
+            return
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+        table.add_column("latency", min_width=_LABEL_WIDTH - 2, header_style="bold")
+        for name in ("p50", "p95", "p99"):
+            table.add_column(f"{name} ms", justify="right")
+        for stage, p in status.latency_ms.items():
+            table.add_row(stage, *(f"{value:.1f}" for value in (p.p50, p.p95, p.p99)))
+        self._console.print(table)
+
+
+class Progress:
+    """Says now and then how far the phrases are embedded."""
+
+    def __init__(self, reporter: Reporter, every_s: float = 3.0) -> None:
+        self._reporter = reporter
+        self._every_s = every_s
+        self._due = time.monotonic() + every_s
+
+    def __call__(self, done: int, total: int) -> None:
+        """Called with the number of texts that are embedded, and of all."""
+        if time.monotonic() >= self._due:
+            self._due += self._every_s
+            self._reporter.say("phrases", f"{done} of {total} embedded")
+
+
+class FirstFrame:
+    """An output that tells the format of the first frame."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter: Reporter | None = reporter
+
+    def write(self, perception: Perception) -> None:
+        """Tells the format, once."""
+        if self._reporter is not None:
+            frame = perception.frame
+            text = f"{frame.width}x{frame.height}, {frame.clock} clock, stamps of the {_STAMPS[frame.stamp_source]}"
+            self._reporter.say("frames", text)
+        self._reporter = None
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+def introduce(reporter: Reporter, options: LiveOptions, source: Source, model: Model) -> None:
+    """The lines at the start: what comes in, what looks at it, and where the result goes."""
+    spec = model.spec
+    reporter.say("source", f"{source.uri} ({'newest frame first' if source.live else 'every frame, in order'})")
+    does = ", ".join(name for name in ("entities", "caption", "queries") if name in spec.capabilities)
+    window = f"{spec.num_frames} frames over {options.span or spec.span_s:g} s"
+    reporter.say("model", f"{spec.model_id}: {does}; {window}; {model.name}")
+    if spec.synthetic and not source.uri.startswith("world"):
+        reporter.warn("these weights know the synthetic world only: here their labels and captions mean nothing")
+    if "entities" not in spec.capabilities:
+        reporter.warn("these weights give captions and scores for free texts, but no entities: no boxes, masks, tracks")
+    if options.publish is not None:
+        extra = [name for name, on in (("masks", options.publish_masks), ("frames", options.publish_frames)) if on]
+        topics = ["status", *(["tracks"] if "entities" in spec.capabilities else []), "caption", *extra]
+        reporter.say("publish", f"{options.publish}: {', '.join(topics)}")
+    if options.record is not None:
+        reporter.say("record", options.record)
+    if options.annotate is not None:
+        reporter.say("annotate", options.annotate)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return " · ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _size(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return "missing"
+    return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{size / 1e3:.1f} kB"
