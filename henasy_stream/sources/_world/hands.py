@@ -140,22 +140,15 @@ def _thumb(c: Canvas, s: HandStyle, pose: str) -> None:
     _finger(c, s, [(-0.13 * s.thick, 0.36), knee, tip], 0.10 * s.thick)
 
 
-def draw_hand(wearer: int, pose: str, left: bool, ppu: float) -> tuple[Sprite, Sprite | None]:
-    """The hand below and above what it holds.  Only a grip has a part above: its fingers and thumb."""
+def draw_hand(wearer: int, pose: str, left: bool, ppu: float) -> Sprite:
+    """A hand with its arm, from the back."""
     style = hand_style(wearer)
-    back = Canvas(WIDTH, ARM + TOP, (WIDTH / 2, TOP), ppu)
-    _arm(back, style)
-    _dorsum(back, style)
-    front: Sprite | None = None
-    if pose == "grip":
-        top = Canvas(WIDTH, 2 * TOP, (WIDTH / 2, TOP), ppu)
-        _fingers(top, style, pose)
-        _thumb(top, style, pose)
-        front = _mirrored(top.finish(relief=0.8, outline=0.3), left)
-    else:
-        _fingers(back, style, pose)
-        _thumb(back, style, pose)
-    return _mirrored(back.finish(relief=0.8, outline=0.3, blur=0.05), left), front
+    canvas = Canvas(WIDTH, ARM + TOP, (WIDTH / 2, TOP), ppu)
+    _arm(canvas, style)
+    _dorsum(canvas, style)
+    _fingers(canvas, style, pose)
+    _thumb(canvas, style, pose)
+    return _mirrored(canvas.finish(relief=0.8, outline=0.3, blur=0.05), left)
 
 
 def _mirrored(s: Sprite, left: bool) -> Sprite:

@@ -20,7 +20,7 @@ _LEVELS = (24, 32, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024)
 _SHADOW = 0.5
 
 _objects: Cache[Sprite] = Cache(96 << 20, lambda s: s.nbytes)
-_hands: Cache[tuple[Sprite, Sprite | None]] = Cache(96 << 20, lambda p: p[0].nbytes + (p[1].nbytes if p[1] else 0))
+_hands: Cache[Sprite] = Cache(96 << 20, lambda s: s.nbytes)
 _grounds: Cache[UInt8] = Cache(96 << 20, lambda g: g.nbytes)
 
 
@@ -94,29 +94,15 @@ class Painter:
         lying = sorted((o for o in snapshot.objects if o.index != snapshot.held), key=lambda o: o.pose.y)
         for thing in lying:
             self._object(snapshot, thing, image, instances)
-        acting = None
+        acting = [h for h in snapshot.hands if h.pose.touching >= 0 and h.pose.touching == snapshot.held]
         for hand in snapshot.hands:
-            if acting is None and hand.pose.touching >= 0 and hand.pose.touching == snapshot.held:
-                acting = hand
-                continue
-            back, front, where = self._hand(snapshot, hand, instances)
-            _put(back, where, image, instances, hand.index + 1)
-            if front is not None:
-                _put(front, where, image, instances, hand.index + 1)
-        held = [o for o in snapshot.objects if o.index == snapshot.held]
-        if acting is not None:
-            back, front, where = self._hand(snapshot, acting, instances)
-            if image is not None:
-                half = min(instances.shape) / 2
-                _shade(back, where, image, (0.05 * half, 0.07 * half), 0.3)
-            _put(back, where, image, instances, acting.index + 1)
-            for thing in held:
+            if hand not in acting:
+                self._hand(snapshot, hand, image, instances)
+        for thing in snapshot.objects:
+            if thing.index == snapshot.held:
                 self._object(snapshot, thing, image, instances)
-            if front is not None:
-                _put(front, where, image, instances, acting.index + 1)
-        else:
-            for thing in held:
-                self._object(snapshot, thing, image, instances)
+        for hand in acting:
+            self._hand(snapshot, hand, image, instances)
 
     def _object(self, snapshot: Snapshot, thing: Placed, image: UInt8 | None, instances: UInt8) -> None:
         height, width = instances.shape
@@ -137,21 +123,18 @@ class Painter:
             _shade(sprite, shadow, image, (0.0, 0.0), _SHADOW * (1 - 0.35 * p.h))
         _put(sprite, where, image, instances, thing.index + 1)
 
-    def _hand(
-        self, snapshot: Snapshot, hand: PlacedHand, instances: UInt8
-    ) -> tuple[Sprite, Sprite | None, list[float]]:
+    def _hand(self, snapshot: Snapshot, hand: PlacedHand, image: UInt8 | None, instances: UInt8) -> None:
         height, width = instances.shape
         half, p, wearer = min(height, width) / 2, hand.pose, self.look.wearer
         ppu = _level(half * SCALE * 1.1)
-        back, front = _hands.get((wearer, p.shape, hand.left, ppu), lambda: draw_hand(wearer, p.shape, hand.left, ppu))
+        sprite = _hands.get((wearer, p.shape, hand.left, ppu), lambda: draw_hand(wearer, p.shape, hand.left, ppu))
         x, y, scale = snapshot.view.project(p.x, p.y, p.h)
         dx, dy = (-SHOULDER[0] if hand.left else SHOULDER[0]) - x, max(SHOULDER[1] - y, 0.3)
         angle = math.atan2(-dx, dy) + p.twist
-        return (
-            back,
-            front,
-            _similarity(width / 2 + half * x, height / 2 + half * y, scale * half * SCALE / back.ppu, angle),
-        )
+        where = _similarity(width / 2 + half * x, height / 2 + half * y, scale * half * SCALE / sprite.ppu, angle)
+        if image is not None:
+            _shade(sprite, where, image, ((0.04 + 0.06 * p.h) * half, (0.05 + 0.08 * p.h) * half), 0.35)
+        _put(sprite, where, image, instances, hand.index + 1)
 
 
 def _similarity(x: float, y: float, scale: float, angle: float) -> list[float]:

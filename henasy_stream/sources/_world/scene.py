@@ -173,7 +173,7 @@ class PlacedHand:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Where everything is at one moment.  `held` is the index of the object that is drawn inside the acting hand."""
+    """Where everything is at one moment; `held` is the index of the object in the acting hand, over the others."""
 
     view: View
     gain: float
