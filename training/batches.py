@@ -20,8 +20,10 @@ from training.data.world_pool import WorldPool
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """video: (N, T, 3, S, S) normalised; boxes: (N, T, O, 4) in 0..1, NaN where absent; named: (N, O) class, UNNAMED or ABSENT;
-    verb, noun: (N,) classes; tokens: (N, L) ids of the narrations.
+    """One batch.
+
+    video: (N, T, 3, S, S) normalised.  boxes: (N, T, O, 4) in 0..1, NaN where absent.  named: (N, O) class, UNNAMED or
+    ABSENT.  verb, noun: (N,) classes.  tokens: (N, L) ids of the narrations.
     """
 
     video: Tensor
@@ -39,7 +41,7 @@ def token_table(texts: Sequence[str], config: HenasyConfig) -> Tensor:
 
 def normalise(frames: npt.NDArray[np.uint8], config: HenasyConfig) -> Tensor:
     """(N, T, S, S, 3) uint8 → (N, T, 3, S, S) float, by the weights' own mean and deviation."""
-    video = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 1, 4, 2, 3).float()
+    video = torch.tensor(np.asarray(frames)).permute(0, 1, 4, 2, 3).float()
     mean = torch.tensor(config.preprocess.mean).view(1, 1, 3, 1, 1)
     std = torch.tensor(config.preprocess.std).view(1, 1, 3, 1, 1)
     return (video - mean) / std
@@ -64,7 +66,7 @@ class Batches:
         video = normalise(self.pool.frames[rows], self.config)
         boxes = torch.from_numpy(np.ascontiguousarray(self.pool.boxes[rows]))
         shape = (len(rows), 1, 3, 1, 1)
-        gain = 1 + self.jitter * rng.uniform(-1, 1, shape) + 0.5 * self.jitter * rng.uniform(-1, 1, (len(rows), 1, 1, 1, 1))
+        gain = 1 + self.jitter * rng.uniform(-1, 1, shape)
         shift = self.jitter * rng.uniform(-1, 1, shape)
         video = video * torch.from_numpy(gain).float() + torch.from_numpy(shift).float()
         mirror = torch.from_numpy(rng.random(len(rows)) < 0.5)

@@ -1,4 +1,4 @@
-"""Checkpoints from which a run goes on exactly where it stopped.  Written atomically, read without unpickling anything foreign."""
+"""Checkpoints from which a run goes on exactly where it stopped: written atomically, read without running any code."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from henasy_stream.errors import UserError
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -21,9 +23,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote.
 
     Raises:
-        ValueError: the file is not such a checkpoint.
+        UserError: the file is not such a checkpoint.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{path} is not a checkpoint of this trainer ({error}); delete it or choose another --out") from error
+    except Exception as error:  # noqa: BLE001 - a damaged pickle fails in any way it likes
+        raise UserError(
+            f"{path} is no checkpoint of this trainer ({error}); delete it or choose another --out"
+        ) from None

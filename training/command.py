@@ -23,8 +23,11 @@ from training.data.world_pool import WorldPool, open_pool
 from training.evaluation.world import score_world
 from training.trainer import Trainer
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def recipe_names() -> list[str]:
+    """Modules of `training/recipes`."""
     return sorted(module.name for module in pkgutil.iter_modules(training.recipes.__path__))
 
 
@@ -41,7 +44,12 @@ def _pool(recipe: Recipe, root: Path, split: str, clips: int, console: Console) 
     with _progress(console) as progress:
         task = progress.add_task(f"clips ({split})", total=clips)
         pool = open_pool(
-            root, recipe.model, split=split, clips=clips, seed=recipe.data.seed, progress=lambda n: progress.advance(task, n)
+            root,
+            recipe.model,
+            split=split,
+            clips=clips,
+            seed=recipe.data.seed,
+            progress=lambda n: progress.advance(task, n),
         )
         progress.update(task, completed=clips)
     return pool
@@ -58,15 +66,16 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Recipe]:
     parser = argparse.ArgumentParser(prog="pretrain.py", add_help=False, allow_abbrev=False)
     parser.add_argument("--recipe", default="world_demo")
     parser.add_argument("--out", type=Path, default=None)
-    parser.add_argument("--pools", type=Path, default=Path(".cache/pools"))
+    parser.add_argument("--pools", type=Path, default=ROOT / ".cache" / "pools")
     own, rest = parser.parse_known_args(argv)
     description = (
         f"Pretrain HENASY.\n\n--recipe NAME   one of: {', '.join(recipe_names())} (default world_demo)\n"
         "--out DIR       checkpoints, log and weights (default runs/<recipe>-s<seed>); a run found there goes on\n"
-        "--pools DIR     rendered clips, shared by runs (default .cache/pools)\n\nThe rest overrides fields of the recipe."
+        "--pools DIR     rendered clips, shared by runs (default .cache/pools)\n\n"
+        "The rest overrides fields of the recipe."
     )
     recipe = tyro.cli(Recipe, default=load_recipe(own.recipe), args=rest, description=description, prog="pretrain.py")
-    own.out = own.out or Path("runs") / f"{recipe.name}-s{recipe.seed}"
+    own.out = own.out or ROOT / "runs" / f"{recipe.name}-s{recipe.seed}"
     return own, recipe
 
 
@@ -81,6 +90,7 @@ def _claim(out: Path, recipe: Recipe) -> None:
 
 
 def train(own: argparse.Namespace, recipe: Recipe) -> None:
+    """Run a recipe to its end, telling a person how it goes."""
     console = Console(stderr=True)
     _claim(own.out, recipe)
     pool = _pool(recipe, own.pools, "train", recipe.data.clips, console)

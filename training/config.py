@@ -1,4 +1,7 @@
-"""What a training run is made of.  A recipe is one `Recipe` in `training/recipes/`; any field can be overridden on the command line."""
+"""What a training run is made of.
+
+A recipe is one `Recipe` in `training/recipes/`; any field can be overridden on the command line.
+"""
 
 from __future__ import annotations
 

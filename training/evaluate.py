@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from training.evaluation.command import evaluate_main
+from training.evaluation.command import evaluate_main  # noqa: E402 - imports start from the root
 
 if __name__ == "__main__":
     sys.exit(evaluate_main(sys.argv[1:]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from training.command import pretrain_main
+from training.command import pretrain_main  # noqa: E402 - imports start from the root
 
 if __name__ == "__main__":
     sys.exit(pretrain_main(sys.argv[1:]))

@@ -24,7 +24,6 @@ from training.losses import LOSSES, LossInputs
 from training.matching import match_boxes
 
 
-
 class Trainer:
     """Holds what changes during a run; `step()` makes one update and returns its losses by name."""
 
@@ -37,9 +36,7 @@ class Trainer:
         self.recipe, self.out = recipe, out
         self.model = Henasy(recipe.model).train()
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        self.batches = Batches(
-            pool, recipe.model, batch=recipe.batch, seed=recipe.seed, jitter=recipe.data.jitter
-        )
+        self.batches = Batches(pool, recipe.model, batch=recipe.batch, seed=recipe.seed, jitter=recipe.data.jitter)
         self.noun_tokens = token_table([*NOUNS, HAND, BACKGROUND], recipe.model)
         self.phrase_tokens = token_table(phrases(), recipe.model)
         self.pixel_mean = torch.tensor(recipe.model.preprocess.mean)
@@ -56,9 +53,11 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
+        """Where `save` writes and `resume` reads."""
         return self.out / "checkpoint.pt"
 
     def learning_rate(self, step: int) -> float:
+        """Of one step: linear warm-up, then the schedule."""
         optim = self.recipe.optim
         warm = min(1.0, (step + 1) / optim.warmup) if optim.warmup else 1.0
         if optim.schedule == "constant":
@@ -69,7 +68,7 @@ class Trainer:
     def loss_inputs(self, batch: Batch) -> LossInputs:
         """Run the network on a batch and gather what the losses may ask for."""
         out = self.model(batch.video)
-        frames, side = batch.video.shape[1], math.isqrt(out.probability.shape[2])
+        side = math.isqrt(out.probability.shape[2])
         dictionary = F.normalize(self.model.encode_text(self.noun_tokens).float(), dim=-1)
         all_phrases = F.normalize(self.model.encode_text(self.phrase_tokens).float(), dim=-1)
         pair = batch.verb * len(NOUNS) + batch.noun
@@ -113,7 +112,7 @@ class Trainer:
             values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
             raise FloatingPointError(f"step {self.done}: the loss is not finite ({values})")
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         if recipe.optim.clip:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.optim.clip)
         self.optimizer.step()
@@ -136,6 +135,7 @@ class Trainer:
         return model.eval()
 
     def save(self) -> None:
+        """Write the checkpoint."""
         save_checkpoint(
             self.checkpoint,
             {
@@ -160,7 +160,9 @@ class Trainer:
         torch.set_rng_state(state["rng"])
         return True
 
-    def run(self, report: Callable[[int, dict[str, Any]], None], evaluate: Callable[[Henasy], dict[str, float]]) -> Path:
+    def run(
+        self, report: Callable[[int, dict[str, Any]], None], evaluate: Callable[[Henasy], dict[str, float]]
+    ) -> Path:
         """Train to the end and write the weights; returns their path."""
         log = self.out / "log.jsonl"
         while self.done < self.recipe.steps:

@@ -36,8 +36,8 @@ class WorldPool:
 
     frames: (M, T, S, S, 3) uint8.  instances: (M, T, S, S) uint8, 0 background, i + 1 for column i; for scoring only.
     boxes: (M, T, O, 4) float32 in 0..1 of the picture, NaN where not visible.
-    noun: (M, O) int, true class of each object: index into NOUNS, HAND_INDEX, or ABSENT for padding; for scoring only, but
-    for the narrated object (`target`) and the hands, which the narrator and the detector name.
+    noun: (M, O) int, true class of each object: index into NOUNS, HAND_INDEX, or ABSENT for padding.  For scoring only,
+    but for the narrated object (`target`) and the hands, which the narrator and the detector name.
     """
 
     frames: npt.NDArray[np.uint8]
@@ -102,13 +102,22 @@ def _key(config: HenasyConfig, split: str, clips: int, seed: int) -> str:
 
 
 def open_pool(
-    root: Path, config: HenasyConfig, *, split: str, clips: int, seed: int, progress: Callable[[int], None] = lambda _: None
+    root: Path,
+    config: HenasyConfig,
+    *,
+    split: str,
+    clips: int,
+    seed: int,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> WorldPool:
     """Open the pool of these values, rendering it first if it is not there.
 
     Args:
         root: folder of all pools.
-        split: "train", "heldout" or "pairs", as in `render_clip`; splits never share a seed.
+        config: says picture size, frames and span.
+        split: "train", "heldout" or "pairs", as in `render_clip`; splits never share a clip.
+        clips: size of the pool.
+        seed: pools of different seeds share no clip.
         progress: told how many clips have just been rendered.
     """
     folder = root / _key(config, split, clips, seed)

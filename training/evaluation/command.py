@@ -18,12 +18,15 @@ DEMO = ROOT / "henasy_stream" / "weights" / "demo.safetensors"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="evaluate.py", description="Scores of a model or of a record, as a table or JSON.")
+    parser = argparse.ArgumentParser(prog="evaluate.py", description="Scores of a model or of a record.")
     commands = parser.add_subparsers(dest="command", required=True)
     world = commands.add_parser("world", help="held-out clips of the synthetic world")
     world.add_argument("--weights", type=Path, default=DEMO, help="default: the weights that ship with the package")
-    world.add_argument("--split", choices=("heldout", "pairs", "validation"), default=None,
-                       help="one split only; by default heldout and, beside it, pairs (verb-noun pairs never trained)")  # fmt: skip
+    world.add_argument(
+        "--split",
+        choices=("heldout", "pairs", "validation"),
+        help="one split only; by default heldout and, beside it, pairs (verb-noun pairs never trained)",
+    )
     world.add_argument("--clips", type=int, default=2000, help="clips of a split (default 2000)")
     world.add_argument("--pools", type=Path, default=ROOT / ".cache" / "pools", help="where rendered clips are kept")
     world.add_argument("--seed", type=int, default=0, help="draws the distractors")

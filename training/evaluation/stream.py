@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from henasy_stream.errors import UserError
-from henasy_stream.sources.world import HAND, NOUNS, VERBS, WorldTruth, WorldView, phrases, world_from_uri
+from henasy_stream.sources.world import HAND, NOUNS, WorldTruth, WorldView, phrases, world_from_uri
 
 RECALL_IOU = 0.35
 LIVE_STATES = ("new", "tracked")
@@ -22,10 +23,11 @@ Box = tuple[float, float, float, float]
 class StreamScores:
     """All in 0..1 but the counts.
 
-    narrated_iou: mean over the hops inside an action of the IoU between the narrated object's true box and the box of the track
-    that carries its name (0 when there is none).  caption_verb, caption_noun, caption_both: windows, all of them, whose
-    caption says what happens in the middle of the window.  object_recall: visible objects and hands that some track covers
-    at IoU 0.35; named_recall: by a track of the right name.  precision: live tracks that cover something at IoU 0.35.
+    narrated_iou: mean over the hops inside an action of the IoU between the narrated object's true box and the box of
+    the track that carries its name (0 when there is none); narrated_tracked: hops in which it reaches 0.35.
+    caption_*: windows whose caption says what happens in their middle; `inside`: those within one action.
+    object_recall: visible objects and hands that some track covers at IoU 0.35; named_recall: by a track of the right
+    name.  precision: live tracks that cover something at IoU 0.35.
     """
 
     narrated_iou: float
@@ -42,6 +44,7 @@ class StreamScores:
     tracks: int
 
     def as_dict(self) -> dict[str, float]:
+        """For JSON and tables."""
         return asdict(self)
 
 
@@ -92,11 +95,12 @@ class _Tally:
         truth = self.view.truth(message["stamp_ns"])
         live = [t for t in message["tracks"] if t["state"] in LIVE_STATES and t["query"] is None]
         self.ids |= {t["id"] for t in live}
+        shape = len(live), len(truth.objects)
         names = [HAND if hand else NOUNS[o.noun_index] for o, hand in zip(truth.objects, truth.is_hand, strict=True)]
-        covers = np.array([[box_iou(_box(t), tuple(box)) for box in truth.boxes] for t in live]).reshape(len(live), -1)
-        visible = np.isfinite(truth.boxes).all(1)
+        covers = np.array([[box_iou(_box(t), tuple(box)) for box in truth.boxes] for t in live]).reshape(shape)
+        visible: npt.NDArray[np.bool_] = np.isfinite(truth.boxes).all(1)
         covers = np.where(visible, covers, 0.0)
-        right_name = np.array([[t["label"] == name for name in names] for t in live], bool).reshape(len(live), -1)
+        right_name = np.array([[t["label"] == name for name in names] for t in live], bool).reshape(shape)
         for i in np.flatnonzero(visible):
             self.found.append(bool((covers[:, i] >= RECALL_IOU).any()))
             self.named.append(bool((covers[:, i] * right_name[:, i] >= RECALL_IOU).any()))
@@ -144,7 +148,7 @@ def score_stream(path: Path) -> StreamScores:
         (tally.tracks if kind == "tracks" else tally.caption)(message)
     if tally is None or not tally.captions:
         raise UserError(f"{path}: holds no window of the world; record with live --source 'world?seed=7' --record FILE")
-    verb, noun, inside = np.array(tally.captions, bool).T
+    verb, noun, inside = (np.array(column) for column in zip(*tally.captions, strict=True))
     both = verb & noun
     return StreamScores(
         narrated_iou=_mean(tally.narrated),

@@ -1,4 +1,4 @@
-"""Scores on held-out clips of the synthetic world: does the model know what happens, and does it look at the right thing?
+"""Scores on held-out clips of the synthetic world: does it know what happens, and does it look at the right thing?
 
 Shapes: M clips, T frames, S picture size, h grid, E entities, J joint width, O objects.
 """
@@ -19,7 +19,6 @@ from henasy_stream.sources.world import HAND, NOUNS, VERBS, phrases
 from training.batches import normalise, token_table
 from training.data.world_pool import BACKGROUND, HAND_INDEX, WorldPool
 from training.metrics import adjusted_rand_index_fg, mask_iou, multiple_choice_accuracy
-
 
 CHOICES = 5
 GROUNDING_CLIPS = 400
@@ -46,10 +45,12 @@ class WorldScores:
     clips: int
 
     def headline(self) -> dict[str, float]:
+        """The few that a training shows as it goes."""
         names = ("inter", "intra", "verb", "noun", "noun_miou", "best_slot_miou", "hand_miou", "fg_ari", "dead_slots")
         return {name: getattr(self, name) for name in names}
 
     def as_dict(self) -> dict[str, float]:
+        """For JSON and tables."""
         return asdict(self)
 
 
@@ -96,7 +97,8 @@ def _five_way(similarity: npt.NDArray[np.float32], pool: WorldPool, seed: int) -
 
 def upsample(probability: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
     """(h, h, E) → (size, size, E), bilinear."""
-    return cv2.resize(np.ascontiguousarray(probability), (size, size), interpolation=cv2.INTER_LINEAR)
+    resized = cv2.resize(np.ascontiguousarray(probability), (size, size), interpolation=cv2.INTER_LINEAR)
+    return resized.astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,14 +131,15 @@ def _ground(seen: _Embedded, labels: torch.Tensor, chosen: torch.Tensor, pool: W
             truth = instances == pool.target[i] + 1
             if truth.any():
                 ious = [mask_iou(hard[..., e], truth) for e in range(hard.shape[-1])]
-                rows.append([ious[int(chosen[i])], max(ious), truth.mean(), mask_iou(centre, truth), ious[rng.integers(len(ious))]])
+                random = ious[rng.integers(len(ious))]
+                rows.append([ious[int(chosen[i])], max(ious), truth.mean(), mask_iou(centre, truth), random])
             hand = np.isin(instances, np.flatnonzero(pool.noun[i] == HAND_INDEX) + 1)
             if hand.any():
                 hands.append(mask_iou(hard[..., (labels[i] == HAND_INDEX).numpy()].any(-1), hand))
-    chosen_iou, best, whole, middle, random = np.mean(rows, 0)
+    chosen_iou, best, whole, middle, any_entity = np.mean(rows, 0)
     return _Grounding(
         chosen=float(chosen_iou), best=float(best), hand=float(np.mean(hands)), fg_ari=float(np.mean(aris)),
-        whole=float(whole), centre=float(middle), random=float(random),
+        whole=float(whole), centre=float(middle), random=float(any_entity),
     )  # fmt: skip
 
 
@@ -156,8 +159,8 @@ def score_world(model: Henasy, pool: WorldPool, *, seed: int) -> WorldScores:
     noun = bank.sum(1).argmax(1).numpy() == pool.noun_class
     words = texts((*NOUNS, HAND, BACKGROUND))
     similarity = seen.entities @ words.T  # M E V
-    narrated = similarity.gather(2, torch.from_numpy(pool.noun_class.astype(np.int64))[:, None, None].expand(-1, similarity.shape[1], 1))
-    grounding = _ground(seen, similarity.argmax(-1), narrated[..., 0].argmax(1), pool, seed)
+    narrated = similarity[torch.arange(len(pool)), :, torch.from_numpy(pool.noun_class.astype(np.int64))]  # M E
+    grounding = _ground(seen, similarity.argmax(-1), narrated.argmax(1), pool, seed)
     share = F.one_hot(seen.probability.argmax(-1), seen.probability.shape[-1]).float().mean((1, 2, 3))  # M E
     return WorldScores(
         inter=five["inter"] / 100,

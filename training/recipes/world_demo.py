@@ -1,11 +1,11 @@
-"""The weights that ship with the package: HENASY small enough for one CPU thread, trained from scratch on the synthetic world.
+"""The weights that ship with the package: a HENASY for one CPU thread, from scratch on the synthetic world.
 
     python training/pretrain.py --recipe world_demo --seed 0 --out runs/world_demo-s0
 
 Minutes and scores: henasy_stream/weights/demo.md, the card of the shipped weights.
 
-Both towers are trained (there is nothing to freeze), so two things differ from the paper's recipe: the text tower learns with
-the rest, and losses beyond the paper's tie a name to the slot that shows it (marked "extra" in training/losses.py).
+There is nothing to freeze, so two things differ from the paper's recipe: both towers learn with the rest, and losses
+beyond the paper's (`training/losses_extra.py`) tie a name to the slot that shows it.
 """
 
 from __future__ import annotations
