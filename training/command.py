@@ -94,7 +94,7 @@ def train(own: argparse.Namespace, recipe: Recipe) -> None:
     console = Console(stderr=True)
     _claim(own.out, recipe)
     pool = _pool(recipe, own.pools, "train", recipe.data.clips, console)
-    held_out = _pool(recipe, own.pools, "heldout", recipe.data.val_clips, console)
+    held_out = _pool(recipe, own.pools, "validation", recipe.data.val_clips, console)
     trainer = Trainer(recipe, pool, own.out)
     if trainer.resume():
         console.print(f"going on from step {trainer.done} of {recipe.steps}")

@@ -53,8 +53,9 @@ def render_clip(
 
     Args:
         seed: any non-negative number; a seed shows different things in different splits.
-        split: "train", "heldout" (instances, tables and wearers that "train" never shows, the same verb-noun pairs) or
-            "pairs" (the same with the pairs of `HELD_OUT_PAIRS`).
+        split: "train", "heldout" (instances, tables and wearers that "train" never shows, the same verb-noun pairs),
+            "pairs" (the same with the pairs of `HELD_OUT_PAIRS`) or "validation" (yet other instances, for decisions
+            that must not look at the held-out ones).
         size: height and width in pixels; the scene does not depend on it.
         num_frames: frames, evenly spread over `span_s` seconds.
         span_s: seconds from the first to the last frame, which fall at a random phase of the action.

@@ -63,7 +63,7 @@ def test_a_clip_has_the_promised_shapes():
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**31), split=st.sampled_from(["train", "heldout", "pairs"]))
+@given(seed=st.integers(0, 2**31), split=st.sampled_from(["train", "heldout", "pairs", "validation"]))
 def test_boxes_are_the_extents_of_the_masks(seed, split):
     c = world.render_clip(seed, split=split, size=(64, 64), num_frames=2)
     for instances, boxes in zip(c.instances, c.boxes, strict=True):
@@ -78,12 +78,13 @@ def test_boxes_are_the_extents_of_the_masks(seed, split):
 def test_splits_share_no_instance_and_no_wearer_and_hide_their_pairs():
     seen: dict[str, set[tuple[int, int]]] = {}
     pairs: dict[str, set[tuple[int, int]]] = {}
-    for split in ("train", "heldout", "pairs"):
+    for split in ("train", "heldout", "pairs", "validation"):
         plans = [clips.plan_clip(seed, split, 4, 1.5) for seed in range(150)]
         seen[split] = {(b.noun, b.instance) for p in plans for b in p.bodies} | {(-1, p.look.wearer) for p in plans}
         seen[split] |= {(-2, p.look.ground) for p in plans}
         pairs[split] = {(p.action.verb, p.bodies[p.action.target].noun) for p in plans}
-    assert not seen["train"] & (seen["heldout"] | seen["pairs"])
+    assert not seen["train"] & (seen["heldout"] | seen["pairs"] | seen["validation"])
+    assert not seen["validation"] & (seen["heldout"] | seen["pairs"])
     assert pairs["pairs"] == set(world.HELD_OUT_PAIRS)
     assert not (pairs["train"] | pairs["heldout"]) & set(world.HELD_OUT_PAIRS)
     assert {verb for verb, _ in world.HELD_OUT_PAIRS} == set(range(len(world.VERBS)))

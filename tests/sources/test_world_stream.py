@@ -176,7 +176,7 @@ def test_realtime_waits_for_the_wall_clock():
         ("world?seed=1.5", "a whole number from 0"),
         ("world?seconds=0", "above 0"),
         ("world?seconds=", "above 0"),
-        ("world?split=test", "one of train, heldout, pairs"),
+        ("world?split=test", "one of train, heldout, pairs, validation"),
         ("world?black=yes", "0 or 1"),
         ("world:7", "world?seed=7"),
     ],

@@ -11,14 +11,14 @@ from henasy_stream.sources._world.motion import HandPose, ObjectPose
 from henasy_stream.sources._world.style import style_of
 
 TILT = 0.16
-TRAIN, HELD_OUT = (0, 200), (1000, 1100)
+TRAIN, VALIDATION, HELD_OUT = (0, 200), (500, 600), (1000, 1100)
 WEARERS = 60
-SPLITS = ("train", "heldout", "pairs")
+SPLITS = ("train", "heldout", "pairs", "validation")
 
 
 def pool(split: str) -> tuple[int, int]:
     """Half-open range of the instance, ground and wearer numbers of a split."""
-    return TRAIN if split == "train" else HELD_OUT
+    return {"train": TRAIN, "validation": VALIDATION}.get(split, HELD_OUT)
 
 
 @dataclass(frozen=True, slots=True)
