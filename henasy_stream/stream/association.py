@@ -24,24 +24,24 @@ IntpArray = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Affinity:
-    """How the evidence is weighted; what is not there (no shared frame) is left out and the rest renormalised.
+    """How the evidence is weighted.
 
-    `least`: a pair below this affinity (0..1) is never matched.
+    `shared`: weights of mask, motion, appearance and label, summing to 1, where two windows share a frame.  `apart`:
+    weights of motion, appearance and label where they share none (a lost track, a model too slow): what a thing is then
+    counts more than where it was.  `least`: a pair below this affinity (0..1) is never matched.
     """
 
-    mask: float = 0.40
-    motion: float = 0.20
-    appearance: float = 0.25
-    label: float = 0.15
-    least: float = 0.45
+    shared: tuple[float, float, float, float] = (0.40, 0.20, 0.25, 0.15)
+    apart: tuple[float, float, float] = (0.15, 0.50, 0.35)
+    least: float = 0.50
 
     def combine(self, mask: FloatArray, motion: FloatArray, appearance: FloatArray, label: FloatArray) -> FloatArray:
         """(M, N) affinities in 0..1 from (M, N) terms in 0..1; NaN in `mask` marks pairs without a shared frame."""
-        known = ~np.isnan(mask)
-        total = self.motion * motion + self.appearance * appearance + self.label * label
-        total = total + np.where(known, self.mask * np.nan_to_num(mask), 0.0)
-        weight = self.motion + self.appearance + self.label + self.mask * known
-        result: FloatArray = (total / weight).astype(np.float32)
+        a, b, c, d = self.shared
+        e, f, g = self.apart
+        near = a * mask + b * motion + c * appearance + d * label
+        far = e * motion + f * appearance + g * label
+        result: FloatArray = np.where(np.isnan(mask), far, near).astype(np.float32)
         return result
 
 

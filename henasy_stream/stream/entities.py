@@ -5,6 +5,7 @@ Shapes: `T` frames of a window, `h, w` mask grid, `E` slots, `N` detections, `L`
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -67,7 +68,8 @@ def softmax(logits: FloatArray) -> FloatArray:
 
 def soft_iou(first: FloatArray, second: FloatArray) -> FloatArray:
     """(N, M) overlap of soft masks (N, …) and (M, …): sum of minima over sum of maxima; 0 for empty masks."""
-    a, b = first.reshape(len(first), -1), second.reshape(len(second), -1)
+    size = math.prod(first.shape[1:])  # -1 would be ambiguous for no masks at all
+    a, b = first.reshape(len(first), size), second.reshape(len(second), size)
     shared = np.minimum(a[:, None], b[None]).sum(-1)
     union = a.sum(-1)[:, None] + b.sum(-1)[None] - shared
     result: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 1e-6)

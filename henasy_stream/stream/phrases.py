@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -115,5 +116,6 @@ def _write(path: Path, embeddings: FloatArray) -> None:
             np.savez(file, embeddings=embeddings)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         _log.warning("text embeddings could not be kept in %s (%s); set HENASY_CACHE to a writable folder", path, error)

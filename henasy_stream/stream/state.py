@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
 from dataclasses import dataclass
@@ -79,7 +80,8 @@ class StreamState:
                 np.savez(file, format=np.int64(FORMAT), json=np.frombuffer(text, np.uint8), **arrays)
             part.replace(path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
             raise UserError(f"cannot save the stream state to {path}: {error.strerror or error}") from error
 
     @staticmethod
