@@ -15,6 +15,7 @@ from torch import Tensor
 
 from henasy_stream.config import HenasyConfig
 from henasy_stream.model.tokenizer import ClipTokenizer
+from training.config import DataConfig
 from training.data.world_pool import WorldPool
 
 
@@ -50,12 +51,12 @@ def normalise(frames: npt.NDArray[np.uint8], config: HenasyConfig) -> Tensor:
 class Batches:
     """Batch `step` of a run, a pure function of (seed, step): a resumed run sees what the first would have seen."""
 
-    def __init__(self, pool: WorldPool, config: HenasyConfig, *, batch: int, seed: int, jitter: float) -> None:
+    def __init__(self, pool: WorldPool, config: HenasyConfig, *, batch: int, seed: int, data: DataConfig) -> None:
         if batch > len(pool):
             raise ValueError(f"a batch of {batch} clips needs a larger pool than {len(pool)}")
-        self.pool, self.config, self.batch, self.seed, self.jitter = pool, config, batch, seed, jitter
+        self.pool, self.config, self.batch, self.seed, self.jitter = pool, config, batch, seed, data.jitter
         self.tokens = token_table(pool.narrations, config)
-        self.named = torch.from_numpy(pool.named())
+        self.named = torch.from_numpy(pool.named(labelled_boxes=data.labelled_boxes))
         self.per_epoch = len(pool) // batch
 
     def __getitem__(self, step: int) -> Batch:

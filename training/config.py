@@ -34,7 +34,9 @@ class DataConfig:
     val_clips: int = 1_000
     seed: int = 0
     jitter: float = 0.2
-    """Largest relative change of brightness and of each colour channel."""
+    """Largest relative change and largest shift, in deviations, of each colour channel."""
+    labelled_boxes: bool = False
+    """Boxes come with their class, as from a detector; otherwise hands and the narrated object alone have a name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ class Trainer:
         self.recipe, self.out = recipe, out
         self.model = Henasy(recipe.model).train()
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        self.batches = Batches(pool, recipe.model, batch=recipe.batch, seed=recipe.seed, jitter=recipe.data.jitter)
+        self.batches = Batches(pool, recipe.model, batch=recipe.batch, seed=recipe.seed, data=recipe.data)
         self.noun_tokens = token_table([*NOUNS, HAND, BACKGROUND], recipe.model)
         self.phrase_tokens = token_table(phrases(), recipe.model)
         self.pixel_mean = torch.tensor(recipe.model.preprocess.mean)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from training.batches import Batches
-from training.config import Recipe
+from training.config import DataConfig, Recipe
 from training.data.world_pool import ABSENT, HAND_INDEX, UNNAMED, WorldPool, open_pool
 
 
@@ -23,7 +23,8 @@ def test_second_opening_reads_the_same_pool(tiny_recipe: Recipe, tmp_path: Path)
 
 
 def test_only_narrator_and_detector_name_objects(tiny_pool: WorldPool) -> None:
-    named = tiny_pool.named()
+    named = tiny_pool.named(labelled_boxes=False)
+    assert np.array_equal(tiny_pool.named(labelled_boxes=True), tiny_pool.noun)
     for i in range(len(tiny_pool)):
         for column, name in enumerate(named[i]):
             true = tiny_pool.noun[i, column]
@@ -35,7 +36,7 @@ def test_only_narrator_and_detector_name_objects(tiny_pool: WorldPool) -> None:
 
 def test_batch_depends_on_seed_and_step_alone(tiny_recipe: Recipe, tiny_pool: WorldPool) -> None:
     def batches(seed: int) -> Batches:
-        return Batches(tiny_pool, tiny_recipe.model, batch=8, seed=seed, jitter=0.2)
+        return Batches(tiny_pool, tiny_recipe.model, batch=8, seed=seed, data=DataConfig(jitter=0.2))
 
     late = batches(0)[7]
     assert torch.equal(late.video, batches(0)[7].video)
@@ -43,7 +44,7 @@ def test_batch_depends_on_seed_and_step_alone(tiny_recipe: Recipe, tiny_pool: Wo
 
 
 def test_epoch_shows_every_clip_once(tiny_recipe: Recipe, tiny_pool: WorldPool) -> None:
-    batches = Batches(tiny_pool, tiny_recipe.model, batch=8, seed=0, jitter=0.0)
+    batches = Batches(tiny_pool, tiny_recipe.model, batch=8, seed=0, data=DataConfig(jitter=0.0))
     narrations = torch.cat([batches[step].tokens for step in range(batches.per_epoch)])
     assert sorted(map(tuple, narrations.tolist())) == sorted(map(tuple, batches.tokens.tolist()))
 
@@ -58,7 +59,7 @@ def test_mirrored_boxes_still_frame_their_objects(tiny_recipe: Recipe, tiny_pool
     from dataclasses import replace
 
     pool = replace(tiny_pool, frames=frames, boxes=boxes)
-    batch = Batches(pool, tiny_recipe.model, batch=24, seed=0, jitter=0.0)[0]
+    batch = Batches(pool, tiny_recipe.model, batch=24, seed=0, data=DataConfig(jitter=0.0))[0]
     x0 = batch.boxes[:, 0, 0, 0]
     assert len(set(x0.tolist())) == 2  # some mirrored, some not
     for video, box in zip(batch.video, batch.boxes[:, 0, 0], strict=True):

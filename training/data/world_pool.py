@@ -36,8 +36,7 @@ class WorldPool:
 
     frames: (M, T, S, S, 3) uint8.  instances: (M, T, S, S) uint8, 0 background, i + 1 for column i; for scoring only.
     boxes: (M, T, O, 4) float32 in 0..1 of the picture, NaN where not visible.
-    noun: (M, O) int, true class of each object: index into NOUNS, HAND_INDEX, or ABSENT for padding.  For scoring only,
-    but for the narrated object (`target`) and the hands, which the narrator and the detector name.
+    noun: (M, O) int, true class of each object: index into NOUNS, HAND_INDEX, or ABSENT for padding; see `named`.
     """
 
     frames: npt.NDArray[np.uint8]
@@ -52,11 +51,14 @@ class WorldPool:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def named(self) -> npt.NDArray[np.int64]:
-        """(M, O): the class where narrator or detector names it, UNNAMED for other objects, ABSENT for padding."""
+    def named(self, *, labelled_boxes: bool) -> npt.NDArray[np.int64]:
+        """(M, O): the class of each box as far as it is told, UNNAMED for other objects, ABSENT for padding.
+
+        With labelled boxes the detector names whatever it boxes; without, it names hands, and the narrator one object.
+        """
         column = np.arange(self.noun.shape[1])
-        known = (column == self.target[:, None]) | (self.noun == HAND_INDEX) | (self.noun == ABSENT)
-        return np.where(known, self.noun, UNNAMED).astype(np.int64)
+        told = (column == self.target[:, None]) | (self.noun == HAND_INDEX) | (self.noun == ABSENT) | labelled_boxes
+        return np.where(told, self.noun, UNNAMED).astype(np.int64)
 
 
 _ARRAYS = ("frames", "instances", "boxes", "noun", "target", "verb_class", "noun_class")

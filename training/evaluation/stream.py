@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from henasy_stream.errors import UserError
 from henasy_stream.sources.world import HAND, NOUNS, WorldTruth, WorldView, phrases, world_from_uri

@@ -24,8 +24,8 @@ VOCABULARY = VocabularyConfig(
 RECIPE = Recipe(
     name="world_demo",
     model=replace(HenasyConfig.demo(), vocabulary=VOCABULARY),
-    optim=OptimConfig(lr=1e-3, weight_decay=0.05, warmup=100, schedule="cosine", clip=1.0, average=0.998),
-    data=DataConfig(),
+    optim=OptimConfig(lr=2e-3, weight_decay=0.05, warmup=100, schedule="cosine", clip=1.0, average=0.998),
+    data=DataConfig(clips=30_000, labelled_boxes=True),
     losses={
         "ego": 1.0,
         "noun_entity_box": 0.5,
