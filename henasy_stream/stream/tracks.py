@@ -93,7 +93,7 @@ class TrackBook:
 
     def rows(self, *stages: int) -> IntpArray:
         """The rows in one of `stages`."""
-        return np.nonzero(np.isin(self.stage, stages))[0]
+        return np.nonzero((self.stage[:, None] == stages).any(1))[0]
 
     def copy(self) -> TrackBook:
         """The same book with its own arrays."""
@@ -116,7 +116,8 @@ def label_probabilities(evidence: FloatArray) -> FloatArray:
 
 def end_all(book: TrackBook) -> TrackBook:
     """The book after a reset: every published track is removed, tentative ones are forgotten."""
-    stage = np.where(np.isin(book.stage, (NEW, TRACKED, LOST)), REMOVED, FREE).astype(np.uint8)
+    stage = np.zeros_like(book.stage)
+    stage[book.rows(NEW, TRACKED, LOST)] = REMOVED
     return replace(book, stage=stage)
 
 
@@ -143,16 +144,18 @@ def advance(
     book.stage[book.stage == REMOVED] = FREE
     now = int(stamps[-1])
     seen = np.full(len(book.stage), -1, np.intp)
+    unclaimed = np.ones(len(detections), bool)
     for rows in (book.rows(TENTATIVE, NEW, TRACKED), book.rows(LOST)):
-        open_ = np.setdiff1d(np.arange(len(detections)), seen)
+        open_ = np.nonzero(unclaimed)[0]
         if len(rows) and len(open_):
             affinity = _affinity(book, rows, detections, stamps, rules.affinity)[:, open_]
             chosen, columns = associate(affinity, rules.affinity.least)
             seen[rows[chosen]] = open_[columns]
+            unclaimed[open_[columns]] = False
 
     matched = np.nonzero(seen >= 0)[0]
     _renew(book, matched, detections, seen[matched], stamps)
-    births = np.setdiff1d(np.arange(len(detections)), seen)
+    births = np.nonzero(unclaimed)[0]
     born = book.rows(FREE)[: len(births)]
     seen[born] = births[: len(born)]
     _begin(book, born, detections, seen[born], stamps)
@@ -168,7 +171,7 @@ def advance(
                 next_id += 1
         else:
             book.stage[row] = TRACKED
-    missed = np.setdiff1d(book.rows(TENTATIVE, NEW, TRACKED, LOST), np.nonzero(seen >= 0)[0])
+    missed = np.nonzero((book.stage != FREE) & (seen < 0))[0]
     book.stage[missed] = np.where(book.stage[missed] == TENTATIVE, FREE, LOST)
     lost = book.rows(LOST)
     book.stage[lost[now - book.last_ns[lost] > rules.lost_s * 1e9]] = REMOVED
