@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from henasy_stream.loading import load as load
     from henasy_stream.runtime.api import stream as stream
     from henasy_stream.sources import open_source as open_source
-    from henasy_stream.stream import Engine as Engine
-    from henasy_stream.stream import StreamState as StreamState
+    from henasy_stream.stream.engine import Engine as Engine
+    from henasy_stream.stream.state import StreamState as StreamState
     from henasy_stream.types import Caption as Caption
     from henasy_stream.types import Frame as Frame
     from henasy_stream.types import Perception as Perception
@@ -42,7 +42,7 @@ _HOMES = {
     "Perception": "types",
     "Relation": "types",
     "StreamConfig": "config",
-    "StreamState": "stream.engine",
+    "StreamState": "stream.state",
     "Track": "types",
     "UserError": "errors",
     "annotate": "annotate",

@@ -95,7 +95,7 @@ def build_parser() -> _Parser:
     add(
         "--queries",
         metavar='"A, B"',
-        help="free texts to find, track and name (weights without entities only score them)",
+        help="free texts to find, track and name (scored only, if the weights have no entities)",
     )
     add("--phrases", metavar="FILE", help="captions to choose from, one a line, in place of the weights' own")
     add(

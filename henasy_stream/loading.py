@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -140,22 +141,21 @@ def _is_complete(weights: Path) -> bool:
 
 
 def _convert(checkpoint: Path, out: Path, report: Callable[[str], None]) -> None:
-    _need_torch()
-    from henasy_stream.model.lavila import convert_lavila
-
+    with _needing_torch():
+        from henasy_stream.model.lavila import convert_lavila
     report(f"converting {checkpoint} to {out} (once)")
     convert_lavila(checkpoint, out)
 
 
 def _execute(weights: Path) -> Backend:
-    _need_torch()
-    from henasy_stream.backends.torch_backend import TorchBackend
-
+    with _needing_torch():
+        from henasy_stream.backends.torch_backend import TorchBackend
     return TorchBackend.from_file(weights)
 
 
-def _need_torch() -> None:
+@contextmanager
+def _needing_torch() -> Iterator[None]:
     try:
-        import torch  # noqa: F401
+        yield
     except ImportError as error:
         raise UserError(f"PyTorch cannot be imported ({error}); install it: pip install torch") from error

@@ -7,6 +7,7 @@ import json
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -66,10 +67,14 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server(monkeypatch):
+def no_proxy(monkeypatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    no_proxy(monkeypatch)
     server = Server()
     yield server
     server.shutdown()
@@ -80,7 +85,7 @@ def server(monkeypatch):
 def get(server, tmp_path):
     """Fetches without real pauses; returns the file and what the user was told."""
 
-    def run(release: Release | None = None):
+    def run(release: Release | None = None) -> tuple[Path, list[str]]:
         told: list[str] = []
         path = fetch(release or server.release, tmp_path, report=told.append, sleep=lambda seconds: None)
         return path, told

@@ -14,14 +14,16 @@ CUP = [Square("cup", 60, 80, vx=30)]
 
 
 class Failing(FakeBackend):
-    """Calls `before` with the number of each window; what that raises is what the network raises.  Warm-up is window 1."""
+    """Calls `before` with the number of each window; what that raises the network raises.  Warming up is window 1."""
 
     def __init__(self, before: Callable[[int], None] = lambda window: None, **options: Any) -> None:
         super().__init__(**options)
         self._before = before
+        self._calls = 0
 
     def run_window(self, clip: UInt8Array) -> NetworkOutput:
-        self._before(self.windows + 1)
+        self._calls += 1
+        self._before(self._calls)
         return super().run_window(clip)
 
 
