@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def no_proxy(monkeypatch) -> None:
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 

@@ -38,7 +38,7 @@ def state() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
-def checkpoint(tmp_path, state) -> Path:
+def checkpoint(tmp_path: Path, state: dict[str, torch.Tensor]) -> Path:
     """The file as LaViLa's trainer writes it: arguments and the optimizer's state beside the parameters."""
     path = tmp_path / "lavila.pth"
     optimizer = {"state": {0: {"exp_avg": torch.zeros(100_000)}}}
@@ -48,7 +48,7 @@ def checkpoint(tmp_path, state) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HENASY_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -123,7 +123,7 @@ def test_lavila_without_a_network_is_one_line(monkeypatch):
 
 
 @pytest.fixture
-def weights(tmp_path) -> Path:
+def weights(tmp_path: Path) -> Path:
     config = HenasyConfig.demo()
     torch.manual_seed(0)
     path = tmp_path / "own.safetensors"

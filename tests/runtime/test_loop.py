@@ -5,6 +5,7 @@ import time
 import pytest
 
 from henasy_stream.config import StreamConfig
+from henasy_stream.loading import Model
 from henasy_stream.runtime.loop import Pace, run_loop
 from henasy_stream.runtime.monitor import Monitor
 from henasy_stream.runtime.outputs import Outputs
@@ -29,7 +30,13 @@ class Screen:
 class Run:
     """One run of the loop and what came of it."""
 
-    def __init__(self, source, model=None, pace=None, stop=None) -> None:
+    def __init__(
+        self,
+        source: ScriptedSource,
+        model: Model | None = None,
+        pace: Pace | None = None,
+        stop: StopOnSignal | None = None,
+    ) -> None:
         self.notes: list[str] = []
         self.screen, self.monitor, self.stop = Screen(), Monitor(source), stop or StopOnSignal()
         outputs = Outputs(self.notes.append)

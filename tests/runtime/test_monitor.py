@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import threading
 from types import SimpleNamespace
+from typing import Any
 
 from henasy_stream.runtime.monitor import MOST_ERRORS, Heartbeat, Monitor
 from henasy_stream.sources.base import SourceStatus
 from tests.runtime.parts import ScriptedSource
 
-DONE = SimpleNamespace(samples=1, windows=1)
+DONE: Any = SimpleNamespace(samples=1, windows=1)
 
 
 class Clock:
@@ -65,7 +66,9 @@ def test_a_kind_of_error_is_new_once_and_few_are_told():
 
 
 def test_the_heart_beats_on_after_an_error_and_tells_it_once():
-    beats, told, enough = [], [], threading.Event()
+    beats: list[int] = []
+    told: list[str] = []
+    enough = threading.Event()
 
     def beat() -> None:
         beats.append(1)

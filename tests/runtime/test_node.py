@@ -7,6 +7,7 @@ import io
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -52,7 +53,7 @@ def live(monkeypatch):
     return go
 
 
-def record(path: Path) -> list[dict[str, object]]:
+def record(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from henasy_stream.runtime.options import NAMES, LiveOptions, merge
 
 @pytest.fixture
 def yaml(tmp_path):
-    def write(text: str | bytes):
+    def write(text: str | bytes) -> Path:
         path = tmp_path / "node.yaml"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return path
