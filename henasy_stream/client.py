@@ -12,27 +12,17 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
-import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-
-import zmq
-import zmq.auth
 
 from henasy_stream.errors import UserError
 from henasy_stream.sinks import wire
 from henasy_stream.sinks.messages import PREFIX, TOPICS, Caption, Message, Status, Tracks
+from henasy_stream.subscription import Subscription
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5560"
-MAX_PART_BYTES = 64 * 2**20
-
-_log = logging.getLogger(__name__)
-_BATCH = 1000
 
 
 def subscribe(
@@ -57,160 +47,6 @@ def subscribe(
         UserError: the endpoint or a topic makes no sense, or the key cannot be read.
     """
     return Subscription(endpoint, topics, latest=latest, timeout_s=timeout_s, curve_public_file=curve_public_file)
-
-
-class Subscription:
-    """Messages as they come: an iterator and a context manager, for one thread.  See `subscribe`.
-
-    Attributes:
-        received: messages received, by (session, topic), those among them that `latest` skipped included.
-        gaps: messages lost on the way, by (session, topic), counted from the first one received of each.
-        sessions: of the publisher, in the order of appearance; one more for each restart.
-        malformed: messages that were none; the newest reason is in `problem`.
-    """
-
-    def __init__(
-        self,
-        endpoint: str,
-        topics: Sequence[str],
-        *,
-        latest: bool,
-        timeout_s: float | None,
-        curve_public_file: str | Path | None,
-    ) -> None:
-        self.endpoint = endpoint
-        self.received: Counter[tuple[str, str]] = Counter()
-        self.gaps: Counter[tuple[str, str]] = Counter()
-        self.sessions: list[str] = []
-        self.malformed = 0
-        self.problem: str | None = None
-        self._latest = latest
-        self._timeout_s = timeout_s
-        self._next_seq: dict[tuple[str, str], int] = {}
-        self._pending: dict[str, Message] = {}
-        names = [_topic(name) for name in topics]
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        try:
-            _configure(self._socket, endpoint, curve_public_file)
-            for name in names:
-                self._socket.setsockopt_string(zmq.SUBSCRIBE, name)
-            self._connect(endpoint)
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Subscription:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[Message]:
-        return self
-
-    def __next__(self) -> Message:
-        message = self.receive(self._timeout_s)
-        if message is None:
-            raise TimeoutError(f"no message from {self.endpoint} for {self._timeout_s} s; does a node publish there?")
-        return message
-
-    def receive(self, timeout_s: float | None = None) -> Message | None:
-        """The next message; None when there was none for `timeout_s` seconds (None waits for ever)."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            message = self._newest() if self._latest else self._read()
-            if message is not None:
-                return message
-            left_ms = None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000))
-            if not self._socket.poll(left_ms):
-                return None
-
-    def close(self) -> None:
-        """Disconnects."""
-        self._context.destroy(linger=0)
-
-    def _connect(self, endpoint: str) -> None:
-        try:
-            self._socket.connect(endpoint.replace("zmq://", "tcp://", 1))
-        except zmq.ZMQError as error:
-            raise UserError(f"{endpoint}: {error.strerror}; write one like {DEFAULT_ENDPOINT}") from error
-
-    def _newest(self) -> Message | None:
-        """The pending message that has waited longest, after all that arrived took the place of older ones.
-
-        A renewed topic keeps its turn, so that two busy topics cannot starve each other.
-        """
-        for _ in range(_BATCH):
-            message = self._read()
-            if message is None:
-                break
-            self._pending[message.topic] = message
-        oldest = next(iter(self._pending), None)
-        return None if oldest is None else self._pending.pop(oldest)
-
-    def _read(self) -> Message | None:
-        """The next message off the socket; None when there is none now."""
-        while True:
-            try:
-                message = wire.from_wire(self._socket.recv_multipart(zmq.NOBLOCK))
-            except zmq.Again:
-                return None
-            except wire.MessageError as error:
-                self.malformed += 1
-                self.problem = str(error)
-                if self.malformed == 1:
-                    _log.warning("%s: %s; counted from now on", self.endpoint, error)
-                continue
-            if message is not None:
-                self._count(message)
-                return message
-
-    def _count(self, message: Message) -> None:
-        if message.session not in self.sessions:
-            self.sessions.append(message.session)
-        key = (message.session, message.topic)
-        self.received[key] += 1
-        expected = self._next_seq.get(key, message.seq)
-        self.gaps[key] += max(0, message.seq - expected)
-        self._next_seq[key] = max(expected, message.seq + 1)
-
-
-def _topic(name: str) -> str:
-    topic = name if name.startswith(PREFIX) else PREFIX + name
-    if topic not in TOPICS:
-        raise UserError(f"topic {name}: not one of {', '.join(t[len(PREFIX) :] for t in TOPICS)}")
-    return topic
-
-
-def _configure(socket: zmq.Socket[bytes], endpoint: str, curve_public_file: str | Path | None) -> None:
-    options = {
-        zmq.LINGER: 0,
-        zmq.MAXMSGSIZE: MAX_PART_BYTES,
-        zmq.RECONNECT_IVL: 100,
-        zmq.RECONNECT_IVL_MAX: 1000,
-        # A publisher whose machine vanished never closes the connection.  Not ZeroMQ's own heartbeat: it takes a
-        # full queue for a dead peer.
-        zmq.TCP_KEEPALIVE: 1,
-        zmq.TCP_KEEPALIVE_IDLE: 4,
-        zmq.TCP_KEEPALIVE_INTVL: 2,
-        zmq.TCP_KEEPALIVE_CNT: 3,
-        zmq.IPV6: int("[" in endpoint),
-    }
-    for option, value in options.items():
-        socket.setsockopt(option, value)
-    if curve_public_file is None:
-        return
-    try:
-        server, _ = zmq.auth.load_certificate(curve_public_file)
-    except (OSError, ValueError) as error:
-        raise UserError(f"CURVE key {curve_public_file}: {error}; name the publisher's .key file") from error
-    public, secret = zmq.curve_keypair()
-    socket.setsockopt(zmq.CURVE_SERVERKEY, server)
-    socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
-    socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
 
 
 def readable(message: Message) -> str:
