@@ -182,5 +182,17 @@ class Trainer:
         """The averaged weights in half precision with their config beside them."""
         path = self.out / "weights.safetensors"
         state = {name: value.half() if value.ndim > 1 else value for name, value in self.average.items()}
-        save_weights(path, state, self.recipe.model, recipe=self.recipe.name, seed=self.recipe.seed, steps=self.done)
+        save_weights(
+            path,
+            state,
+            self.recipe.model,
+            model_id=self.recipe.name,
+            recipe=self.recipe.name,
+            seed=self.recipe.seed,
+            steps=self.done,
+            batch=self.recipe.batch,
+            threads=self.recipe.threads,
+            minutes=round(self.seconds / 60, 1),
+            losses=dict(self.recipe.losses),
+        )
         return path

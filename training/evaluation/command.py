@@ -48,7 +48,8 @@ def _show(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:
     Console().print(table)
 
 
-def _world(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+def _world(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], dict[str, object]]:
+    """Scores by split, and what the weights say of their training."""
     from henasy_stream.model.checkpoints import load_strictly, load_weights
     from henasy_stream.model.henasy import Henasy
     from training.data.world_pool import open_pool
@@ -56,7 +57,7 @@ def _world(options: argparse.Namespace) -> dict[str, dict[str, float]]:
 
     if options.clips < 50 * CHOICES:
         raise UserError(f"--clips {options.clips}: give at least {50 * CHOICES}, or there are too few distractors")
-    state, config, _ = load_weights(options.weights)
+    state, config, metadata = load_weights(options.weights)
     model = Henasy(config)
     load_strictly(model, state, options.weights)
     model.eval()
@@ -65,21 +66,22 @@ def _world(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     for split in splits:
         pool = open_pool(options.pools, config, split=split, clips=options.clips, seed=1)
         scores[split] = score_world(model, pool, seed=options.seed).as_dict()
-    return scores
+    return scores, metadata
 
 
 def _run(options: argparse.Namespace) -> None:
     if options.command == "world":
-        scores = _world(options)
+        scores, about = _world(options)
         title = f"{options.weights.name} on the synthetic world"
     else:
         from training.evaluation.stream import score_stream
 
-        scores = {"value": score_stream(options.record).as_dict()}
+        scores, about = {"stream": score_stream(options.record).as_dict()}, {"record": options.record.name}
         title = f"{options.record.name} against the world's truth"
     _show(title, scores)
     if options.json:
-        options.json.write_text(json.dumps(scores, indent=1) + "\n")
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps({"about": about, **scores}, indent=1) + "\n")
 
 
 def evaluate_main(argv: Sequence[str]) -> int:
