@@ -28,8 +28,8 @@ _ENOUGH_TO_OPEN, _ENOUGH_TO_GO_ON = 16_000_000, 4_000_000  # bytes free; the ind
 class VideoSink:
     """Writes annotated frames at a constant rate, in time with their stamps.
 
-    A frame stays for as long as its successor is away and is skipped where two fall on the same tick; pauses are cut to
-    5 s.  The first frame gives the size (odd sizes grow by a pixel); frames of other sizes are fitted in with black bars.
+    A frame stays for as long as its successor is away and is skipped where two fall on the same tick; pauses are cut
+    to 5 s.  The first frame gives the size (odd sizes grow by a pixel); other sizes are fitted in with black bars.
 
     mp4, mov, mkv and avi hold MPEG-4 part 2, which VLC, mpv and FFmpeg play and browsers do not; webm holds VP9, which
     browsers play and which takes about 0.3 s of encoding for each frame of 1280x720.

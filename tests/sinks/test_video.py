@@ -237,7 +237,8 @@ class Screen:
     """Stands in for OpenCV's window functions, of which none works without a display."""
 
     def __init__(self, monkeypatch):
-        self.shown, self.destroyed, self.key, self.visible = [], 0, -1, 1.0
+        self.shown: list[np.ndarray] = []
+        self.destroyed, self.key, self.visible = 0, -1, 1.0
         for name in ("namedWindow", "resizeWindow"):
             monkeypatch.setattr(cv2, name, lambda *_: None)
         monkeypatch.setattr(cv2, "imshow", lambda _, image: self.shown.append(image))
