@@ -47,6 +47,7 @@ class MessageBuilder:
 
     Args:
         spec: of the model that speaks; None while it still loads (see `set_model`).
+        labels: what the tracks' `label_index` counts; the weights' nouns when None.
         session: name of this run; random when None.
         source: the source as the user named it, for messages before the first frame.
         masks: send `henasy/1/masks`.
@@ -59,6 +60,7 @@ class MessageBuilder:
     def __init__(
         self,
         spec: ModelSpec | None = None,
+        labels: Sequence[str] | None = None,
         *,
         session: str | None = None,
         source: str | None = None,
@@ -70,6 +72,7 @@ class MessageBuilder:
     ) -> None:
         self.session = session or secrets.token_hex(8)
         self._spec = spec
+        self._labels = labels
         self._source = source
         self._want_masks = masks
         self._want_frame = frame
@@ -83,9 +86,10 @@ class MessageBuilder:
         self._status_due_ns = 0
         self._last_state: tuple[str, str] | None = None
 
-    def set_model(self, spec: ModelSpec) -> None:
-        """Names the model that speaks from now on; `meta` is due at once."""
+    def set_model(self, spec: ModelSpec, labels: Sequence[str] | None = None) -> None:
+        """Names the model that speaks from now on, and what `label_index` counts; `meta` is due at once."""
         self._spec = spec
+        self._labels = labels
         self._meta_due_ns = 0
 
     def perception(self, perception: Perception) -> list[messages.Message]:
@@ -132,7 +136,8 @@ class MessageBuilder:
         return out
 
     def _meta(self, spec: ModelSpec) -> messages.Meta:
-        vocabulary = messages.Vocabulary(nouns=spec.nouns, verbs=spec.verbs)
+        nouns = spec.nouns if self._labels is None else tuple(self._labels)
+        vocabulary = messages.Vocabulary(nouns=nouns, verbs=spec.verbs)
         return self._node(
             messages.Meta,
             schema=messages.SCHEMA_VERSION,

@@ -105,7 +105,7 @@ class FrameMessage(Message, frozen=True, kw_only=True, dict=True):
 
 
 class Vocabulary(Part, frozen=True, kw_only=True):
-    """The words that the weights were trained with; empty when they were trained on open narrations."""
+    """The words that the model names things by; empty when its weights were trained on open narrations."""
 
     nouns: Annotated[tuple[str, ...], about("`label_index` of a track points into this list.")]
     verbs: tuple[str, ...]

@@ -59,10 +59,10 @@ class Publisher:
         with self._lock:
             self._send(self.builder.heartbeat(dataclasses.replace(status, messages_not_sent=self.not_sent)))
 
-    def set_model(self, spec: ModelSpec) -> None:
-        """Names the model that speaks from now on."""
+    def set_model(self, spec: ModelSpec, labels: Sequence[str] | None = None) -> None:
+        """Names the model that speaks from now on, and what `label_index` counts."""
         with self._lock:
-            self.builder.set_model(spec)
+            self.builder.set_model(spec, labels)
 
     def close(self) -> None:
         """Closes every sink."""

@@ -207,6 +207,13 @@ class TestHeartbeat:
         assert meta.vocabulary.nouns == synthetic.SPEC.nouns
         assert re.fullmatch(r"sha256:[0-9a-f]{64}", meta.vocabulary_hash)
 
+    def test_meta_names_the_labels_that_are_in_use(self) -> None:
+        builder = MessageBuilder(synthetic.SPEC, monotonic_ns=Clock())
+        builder.set_model(synthetic.SPEC, ["cup", "hand"])
+        meta = builder.heartbeat(RUNNING)[0]
+        assert isinstance(meta, messages.Meta)
+        assert meta.vocabulary.nouns == ("cup", "hand")
+
     def test_the_hash_tells_vocabularies_apart(self) -> None:
         hashes = {
             m.vocabulary_hash
