@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from henasy_stream.loading import Model
     from henasy_stream.sinks.jsonl import JsonlSink
     from henasy_stream.sinks.publisher import Publisher
+    from henasy_stream.sinks.video import VideoSink
     from henasy_stream.sinks.zmq import ZmqSink
     from henasy_stream.sources.base import CameraOptions, Source
 
@@ -83,14 +84,14 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
     outputs = Outputs(reporter.warn)
     stack.callback(outputs.close)
     publisher, record = _open_messages(options, reporter, parts, counter)
-    files = [] if record is None else [record.path]
     beats = None
     if publisher is not None:
         outputs.add("messages", publisher)
         beats = Heartbeat(partial(_beat, publisher, monitor), reporter.warn)
         stack.callback(beats.close)
     outputs.add("first frame", FirstFrame(reporter))
-    files += _open_pictures(options, reporter, outputs, monitor, stop)
+    video = _open_pictures(options, reporter, parts, outputs, monitor, stop)
+    kept = [sink for sink in (record, video) if sink is not None]
     engine = Engine(
         parts.model,
         _stream_config(options),
@@ -122,10 +123,10 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
             failed=monitor.failed,
             messages=counter.by_name,
             lost=outputs.failures,
-            files=files,
+            files=[sink.path for sink in kept],
         )
     )
-    incomplete = bool(outputs.failures) or (record is not None and record.problem is not None)
+    incomplete = bool(outputs.failures) or any(sink.problem is not None for sink in kept)
     return 1 if incomplete or (monitor.failed and not monitor.steps) else 0
 
 
@@ -191,16 +192,27 @@ def _open_messages(
 
 
 def _open_pictures(
-    options: LiveOptions, reporter: Reporter, outputs: Outputs, monitor: Monitor, stop: StopOnSignal
-) -> list[Path]:
-    files = []
-    if options.annotate is not None:
-        from henasy_stream.sinks.video import VideoSink
+    options: LiveOptions, reporter: Reporter, parts: Parts, outputs: Outputs, monitor: Monitor, stop: StopOnSignal
+) -> VideoSink | None:
+    from henasy_stream.runtime.pictures import ClosingStops, Pictures
+    from henasy_stream.sinks.video import VideoSink
+    from henasy_stream.sinks.window import WindowSink
 
-        path = Path(options.annotate).expanduser()
-        outputs.add("annotate", VideoSink(path))
-        files.append(path)
-    return files
+    pictures = Pictures(parts.model.spec, options.rotate, monitor.latency, outputs)
+    video = None
+    if options.annotate is not None:
+        video = VideoSink(Path(options.annotate).expanduser(), on_problem=reporter.warn)
+        pictures.add("annotate", video)
+    shows = not options.headless
+    if shows:
+        shows, why = WindowSink.available()
+        if shows:
+            pictures.add("window", ClosingStops(WindowSink(), stop))
+        else:
+            reporter.say("window", f"none: {why}")
+    if video is not None or shows:
+        outputs.add("pictures", pictures)
+    return video
 
 
 def _wait_for_subscribers(options: LiveOptions, reporter: Reporter, zmq: ZmqSink | None, stop: StopOnSignal) -> None:
