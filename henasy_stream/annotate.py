@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -58,34 +58,6 @@ def annotate(
     if legend:
         _draw_legend(image, legend, max(8, round(font * 0.8)))
     return image
-
-
-class Painter:
-    """Draws every perception once, however many outputs show it.
-
-    Args:
-        legend: gives the text for the top right corner at the time of drawing, None for none.
-        visible: gives what the model sees of a frame, (N, 2) source pixels, None for all of it.
-    """
-
-    def __init__(
-        self,
-        legend: Callable[[], str | None] = lambda: None,
-        visible: Callable[[Frame], npt.NDArray[np.floating] | None] = lambda _: None,
-    ) -> None:
-        self._legend = legend
-        self._visible = visible
-        self._perception: Perception | None = None
-        self._picture: UInt8Array | None = None
-
-    def __call__(self, perception: Perception) -> UInt8Array:
-        """The annotated frame, (H, W, 3) RGB; shared between callers, who leave it as it is."""
-        if self._picture is None or perception is not self._perception:
-            frame = perception.frame
-            self._picture = annotate(frame, perception, self._legend(), visible=self._visible(frame))
-            self._picture.setflags(write=False)
-            self._perception = perception
-        return self._picture
 
 
 def _draw_masks(image: UInt8Array, tracks: list[Track], perception: Perception, strength: float, line: int) -> None:

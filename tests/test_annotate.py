@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from henasy_stream import _lettering
 from henasy_stream._palette import colour_of, text_colour
-from henasy_stream.annotate import Painter, annotate
+from henasy_stream.annotate import annotate
 from henasy_stream.types import Alternative, Caption, Frame, Masks, Perception, Track
 
 GREY = 90
@@ -252,18 +252,6 @@ def test_any_size_can_be_drawn(size):
 def test_any_box_can_be_drawn(box, width, height, state):
     frame = frame_of(width, height)
     annotate(frame, perceived(frame, track(1, box, state=state, query="x")))
-
-
-def test_a_painter_draws_each_perception_once():
-    frame = frame_of()
-    legends = iter(["one", "two"])
-    seen = iter([np.array([[40, 0], [280, 0], [280, 240], [40, 240]]), None])
-    paint = Painter(lambda: next(legends), lambda _: next(seen))
-    first, second = perceived(frame), perceived(frame, track(1))
-    picture = paint(first)
-    assert paint(first) is picture
-    assert (picture[200, 5] < GREY / 1.5).all()
-    assert (paint(second) != picture).any()
 
 
 def test_a_track_without_its_mask_still_has_its_box():

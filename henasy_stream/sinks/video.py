@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from henasy_stream.annotate import Painter
+from henasy_stream.annotate import annotate
 from henasy_stream.errors import UserError
 from henasy_stream.types import Perception, UInt8Array
 
@@ -39,7 +39,6 @@ class VideoSink:
     Args:
         path: of the file, which is replaced; the suffix chooses the format.
         fps: of the file; by default what the stamps of the first two frames say, between 1 and 60.
-        draw: makes the picture, (H, W, 3) RGB; by default annotated without a legend.
         on_problem: called once with a line for the user; logs an error when None.
 
     Raises:
@@ -47,18 +46,12 @@ class VideoSink:
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        fps: float | None = None,
-        *,
-        draw: Callable[[Perception], UInt8Array] | None = None,
-        on_problem: Callable[[str], None] | None = None,
+        self, path: str | Path, fps: float | None = None, *, on_problem: Callable[[str], None] | None = None
     ) -> None:
         self.path = Path(path)
         self.problem: str | None = None
         self.frames = 0
         self._fps = fps
-        self._draw = draw or Painter()
         self._on_problem = on_problem or _log.error
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
@@ -68,11 +61,16 @@ class VideoSink:
         self._last_ns = 0
         self._check(fps)
 
-    def write(self, perception: Perception) -> None:
-        """Appends the drawn frame of a perception."""
+    def write(self, perception: Perception, picture: UInt8Array | None = None) -> None:
+        """Appends the frame of a perception.
+
+        Args:
+            perception: gives the stamp, and the picture if none is given.
+            picture: the annotated frame (H, W, 3) RGB, where it has been made already.
+        """
         if self.problem is not None:
             return
-        image = self._draw(perception)
+        image = annotate(perception.frame, perception) if picture is None else picture
         stamp_ns = perception.stamp_ns
         if self._held is None:
             self._size = (image.shape[1] + image.shape[1] % 2, image.shape[0] + image.shape[0] % 2)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 
 import cv2
 
-from henasy_stream.annotate import Painter
+from henasy_stream.annotate import annotate
 from henasy_stream.types import Perception, UInt8Array
 
 _TITLE = "henasy-stream"
@@ -21,14 +20,11 @@ class WindowSink:
     """Shows annotated frames.  `q`, Escape or closing the window sets `closed`, upon which the node ends.
 
     Ask `available` first: without a usable display OpenCV aborts the whole process.
-
-    Args:
-        draw: makes the picture, (H, W, 3) RGB; by default annotated without a legend.
     """
 
-    def __init__(self, *, draw: Callable[[Perception], UInt8Array] | None = None) -> None:
+    def __init__(self, title: str = _TITLE) -> None:
         self.closed = False
-        self._draw = draw or Painter()
+        self._title = title
         self._open = False
 
     @staticmethod
@@ -46,18 +42,23 @@ class WindowSink:
             return False, "this OpenCV is built without windows (opencv-python-headless)"
         return False, "OpenCV cannot open a window on this display"
 
-    def write(self, perception: Perception) -> None:
-        """Shows the drawn frame of a perception and handles the window's events."""
+    def write(self, perception: Perception, picture: UInt8Array | None = None) -> None:
+        """Shows the frame and handles the window's events.
+
+        Args:
+            perception: gives the picture if none is given.
+            picture: the annotated frame (H, W, 3) RGB, where it has been made already.
+        """
         if self.closed:
             return
-        image = self._draw(perception)
+        image = annotate(perception.frame, perception) if picture is None else picture
         if not self._open:
-            cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-            cv2.resizeWindow(_TITLE, *_comfortable(image.shape[1], image.shape[0]))
+            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            cv2.resizeWindow(self._title, *_comfortable(image.shape[1], image.shape[0]))
             self._open = True
-        cv2.imshow(_TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        cv2.imshow(self._title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         key = cv2.waitKey(1) & 0xFF
-        if key in (ord("q"), 27) or cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1:
+        if key in (ord("q"), 27) or cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
             self.closed = True
 
     def close(self) -> None:

@@ -128,9 +128,9 @@ def test_other_sizes_are_fitted_with_black_bars(tmp_path):
     assert tall[:, 90:].max() < 40
 
 
-def test_pictures_may_be_drawn_by_others(tmp_path):
-    sink = VideoSink(tmp_path / "a.mp4", draw=lambda _: np.full((48, 64, 3), 220, np.uint8))
-    sink.write(perceived(0, 10))
+def test_a_picture_that_was_made_already_is_used(tmp_path):
+    sink = VideoSink(tmp_path / "a.mp4")
+    sink.write(perceived(0, 10), np.full((48, 64, 3), 220, np.uint8))
     sink.close()
     assert near(played(tmp_path / "a.mp4")[0], [220])
 
@@ -148,8 +148,8 @@ def test_otherwise_the_perception_is_drawn(tmp_path):
 def test_colours_are_kept(tmp_path):
     red = np.zeros((48, 64, 3), np.uint8)
     red[..., 0] = 220
-    sink = VideoSink(tmp_path / "a.mp4", draw=lambda _: red)
-    sink.write(perceived(0))
+    sink = VideoSink(tmp_path / "a.mp4")
+    sink.write(perceived(0), red)
     sink.close()
     with open_source(str(tmp_path / "a.mp4")) as source:
         (frame,) = source
@@ -252,16 +252,16 @@ class Screen:
 
 @pytest.mark.parametrize(("event", "value"), [("key", ord("q")), ("key", 27), ("visible", 0.0)])
 def test_the_window_shows_frames_until_it_is_closed(monkeypatch, event, value):
+    screen, sink = Screen(monkeypatch), WindowSink()
     red = np.zeros((48, 64, 3), np.uint8)
     red[..., 0] = 255
-    screen, sink = Screen(monkeypatch), WindowSink(draw=lambda _: red)
-    sink.write(perceived(0))
+    sink.write(perceived(0), red)
     assert not sink.closed
     assert (screen.shown[0][0, 0] == (0, 0, 255)).all()
     setattr(screen, event, value)
-    sink.write(perceived(1))
+    sink.write(perceived(1), red)
     assert sink.closed
-    sink.write(perceived(2))
+    sink.write(perceived(2), red)
     assert len(screen.shown) == 2
     sink.close()
     sink.close()
