@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import msgspec
 import pytest
 import zmq
 
+from henasy_stream.sinks import messages, wire
 from henasy_stream.sinks.builder import MessageBuilder
 from henasy_stream.sinks.zmq import ZmqSink
 from tests.sinks import synthetic
@@ -87,6 +91,31 @@ def test_reads_what_version_1_once_sent(subscriber: Path, sink: ZmqSink) -> None
     output, errors = process.communicate(timeout=20)
     assert len(output.splitlines()) == len(names)
     assert errors.splitlines()[-1].endswith("0 malformed")
+
+
+def test_reads_the_live_node_on_the_world(subscriber: Path, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    record = tmp_path / "r.jsonl"
+    node = [sys.executable, "-m", "tests.runtime.fake_live", "--source", "world?seed=7&size=160x120", "--headless"]
+    node += ["--publish", f"zmq://{address}", "--wait-subscriber", "1", "--max-frames", "120", "--record", str(record)]
+    environment = {**os.environ, "HENASY_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(
+        [str(subscriber), f"tcp://{address}", "--count", "8"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            subprocess.run(node, cwd=ROOT, env=environment, check=True, timeout=60, capture_output=True)
+            output, errors = process.communicate(timeout=10)
+        finally:
+            process.kill()
+    assert errors == "8 messages, 0 lost, 0 malformed\n"
+    recorded = [wire.from_json_line(line) for line in record.read_bytes().splitlines()]
+    tracks = [m for m in recorded if isinstance(m, messages.Tracks)]
+    for line in output.splitlines():
+        stamp, kind = line.split()[0], line.split()[2]
+        assert kind in ("tracks", "caption")
+        assert any(f"{m.stamp_ns / 1e9:.3f}" == stamp for m in tracks)
 
 
 @pytest.mark.parametrize("arguments", [["--count"], ["--count", "x"], ["--help"], ["nonsense"]])
