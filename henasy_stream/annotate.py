@@ -16,6 +16,8 @@ _MASK = 0.5
 _LOST = 0.4
 _WHITE, _GREY = (255, 255, 255), (205, 205, 210)
 
+_Place = tuple[int, int, int, int]  # left, top, right, bottom
+
 
 def annotate(
     frame: Frame,
@@ -54,9 +56,8 @@ def annotate(
     for track in tracks:
         _draw_box(image, track, line)
     bar = _draw_caption(image, perception.caption, font)
-    _draw_labels(image, tracks, font, floor=height - bar)
-    if legend:
-        _draw_legend(image, legend, max(8, round(font * 0.8)))
+    taken = _draw_legend(image, legend, max(8, round(font * 0.8))) if legend else []
+    _draw_labels(image, tracks, font, height - bar, taken)
     return image
 
 
@@ -82,12 +83,11 @@ def _draw_box(image: UInt8Array, track: Track, line: int) -> None:
     _draw.corners(image, track.box_xyxy, colour, line + (side > 300))
 
 
-def _draw_labels(image: UInt8Array, tracks: list[Track], font: int, floor: int) -> None:
-    """Pills above their boxes where there is room, never on top of each other if that can be helped."""
+def _draw_labels(image: UInt8Array, tracks: list[Track], font: int, floor: int, taken: list[_Place]) -> None:
+    """Pills above their boxes where there is room, on top of nothing else if that can be helped."""
     height, width = image.shape[:2]
     if width < 3 * font or height < 2 * line_height(font):
         return
-    taken: list[tuple[int, int, int, int]] = []
     for track in sorted(tracks, key=lambda t: (t.state == "lost", t.box_xyxy[1])):
         label = f"{track.query or track.label} · {track.id}"
         text, size = fit(label, font, max(width - 3 * font, 1), max(8, font // 2), bold=True)
@@ -105,7 +105,7 @@ def _draw_labels(image: UInt8Array, tracks: list[Track], font: int, floor: int) 
         _draw.paste(image, sprite, x, y)
 
 
-def _free_place(x: int, y: int, w: int, h: int, taken: list[tuple[int, int, int, int]], lowest: int) -> int:
+def _free_place(x: int, y: int, w: int, h: int, taken: list[_Place], lowest: int) -> int:
     start = int(np.clip(y, 0, lowest))
     for shift in (0, 1, -1, 2, -2, 3, -3, 4):
         at = start + shift * (h + 2)
@@ -150,7 +150,8 @@ def _draw_caption(image: UInt8Array, caption: Caption | None, font: int) -> int:
     return bar
 
 
-def _draw_legend(image: UInt8Array, legend: str, size: int) -> None:
+def _draw_legend(image: UInt8Array, legend: str, size: int) -> list[_Place]:
+    """Returns the places that it covers."""
     width = image.shape[1]
     pad = max(3, size // 2)
     room = width - 4 * pad
@@ -158,7 +159,7 @@ def _draw_legend(image: UInt8Array, legend: str, size: int) -> None:
     lines = [(text, s) for text, s in lines if text]
     height = sum(line_height(s) for _, s in lines) + pad
     if not lines or room < 3 * size or height > image.shape[0] // 2:
-        return
+        return []
     widest = max(width_of(text, s) for text, s in lines)
     x0, y = width - widest - 3 * pad, pad
     _draw.panel(image, x0, y, widest + 2 * pad, height, min(pad, height // 2))
@@ -166,3 +167,4 @@ def _draw_legend(image: UInt8Array, legend: str, size: int) -> None:
     for text, s in lines:
         _draw.paste(image, _draw.text_sprite(text, s, _WHITE, opacity=0.92), x0 + pad, y)
         y += line_height(s)
+    return [(x0, pad, width, pad + height)]

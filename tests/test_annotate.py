@@ -205,6 +205,16 @@ def test_the_legend_is_at_the_top_right():
     assert ys.max() < 80
 
 
+def test_labels_do_not_cover_the_legend():
+    frame = frame_of(640, 480)
+    with_legend = annotate(frame, perceived(frame), "24 fps")
+    legend = changed(frame, with_legend)
+    both = annotate(
+        frame, perceived(frame, track(1, (600.0, 30.0, 630.0, 60.0), label="a rather long label")), "24 fps"
+    )
+    assert (both[legend] == with_legend[legend]).mean() > 0.99
+
+
 def test_what_the_model_cannot_see_is_dimmed():
     frame = frame_of(320, 240)
     picture = annotate(frame, perceived(frame), visible=[[40, 0], [280, 0], [280, 240], [40, 240]])
