@@ -28,19 +28,25 @@ class Affinity:
 
     `shared`: weights of mask, motion, appearance and label, summing to 1, where two windows share a frame.  `apart`:
     weights of motion, appearance and label where they share none (a lost track, a model too slow): what a thing is then
-    counts more than where it was.  `least`: a pair below this affinity (0..1) is never matched.
+    counts more than where it was.  A pair whose affinity is below `least_shared` or `least_apart` is never matched.
     """
 
-    shared: tuple[float, float, float, float] = (0.40, 0.20, 0.25, 0.15)
+    shared: tuple[float, float, float, float] = (0.55, 0.15, 0.20, 0.10)
     apart: tuple[float, float, float] = (0.15, 0.50, 0.35)
-    least: float = 0.50
+    least_shared: float = 0.40
+    least_apart: float = 0.50
 
     def combine(self, mask: FloatArray, motion: FloatArray, appearance: FloatArray, label: FloatArray) -> FloatArray:
-        """(M, N) affinities in 0..1 from (M, N) terms in 0..1; NaN in `mask` marks pairs without a shared frame."""
+        """(M, N) affinities in 0..1 from (M, N) terms in 0..1, and 0 for a pair that must not be matched.
+
+        NaN in `mask` marks pairs without a shared frame.
+        """
         a, b, c, d = self.shared
         e, f, g = self.apart
         near = a * mask + b * motion + c * appearance + d * label
         far = e * motion + f * appearance + g * label
+        near = np.where(near >= self.least_shared, near, 0.0)
+        far = np.where(far >= self.least_apart, far, 0.0)
         result: FloatArray = np.where(np.isnan(mask), far, near).astype(np.float32)
         return result
 
@@ -49,6 +55,8 @@ def shared_mask_iou(
     track_masks: FloatArray, track_stamps: Int64Array, masks: FloatArray, stamps: Int64Array
 ) -> FloatArray:
     """(M, N) soft IoU over the frames that a track's last window and the new one have in common.
+
+    Probabilities are squared first: what a slot claims faintly all over the picture would else outweigh small things.
 
     Args:
         track_masks: (M, T, h, w), masks of each track in the window in which it was last seen.
@@ -65,7 +73,7 @@ def shared_mask_iou(
         common, old, new = np.intersect1d(window, stamps, return_indices=True)
         if len(common):
             rows = np.nonzero(group.reshape(-1) == index)[0]
-            result[rows] = soft_iou(track_masks[rows][:, old], masks[:, new])
+            result[rows] = soft_iou(track_masks[rows][:, old] ** 2, masks[:, new] ** 2)
     return result
 
 
@@ -85,8 +93,8 @@ def motion_iou(predicted: Float64Array, age_s: Float64Array, boxes: Float64Array
     return result
 
 
-def associate(affinity: FloatArray, least: float) -> tuple[IntpArray, IntpArray]:
-    """One-to-one pairs (tracks, detections) of largest total affinity, none below `least`.
+def associate(affinity: FloatArray, least: float = 1e-6) -> tuple[IntpArray, IntpArray]:
+    """One-to-one pairs (tracks, detections) of largest total affinity (M, N), none below `least`.
 
     A rejected pair is forbidden before the assignment is solved, so it never displaces an acceptable one.
     """

@@ -24,6 +24,8 @@ LARGEST_SHARE = 0.85
 """A mask that fills less of the picture is noise of the upsampling, one that fills more is ground, not an entity."""
 SAME_MASK = 0.5
 """Two slots of one label whose masks overlap more are one entity."""
+PART = 0.25
+"""A part of a mask belongs to the entity if it has this share of the largest part: hands hide the middle of things."""
 _FINE = 96  # cells along a side to which masks are upsampled at least, and at least fourfold
 
 
@@ -88,7 +90,7 @@ def detect(output: NetworkOutput, vocabulary: Vocabulary, view: View, least_pres
 
     A slot's presence is 1 - P(background) under the softmax of its cosines over `temperature` with all labels and the
     background text; without such a text (or without labels) it is the mean probability inside its mask.  The label
-    distribution is the softmax over the labels alone.  The box is the tight box of the largest connected part of the
+    distribution is the softmax over the labels alone.  The box is the tight box of the large connected parts of the
     newest frame's mask, upsampled bilinearly and cut at half its own maximum, so that it is finer than a patch.
     Slots below `least_presence`, without a mask of sane size, or with mask and label of another are left out.
     """
@@ -153,10 +155,12 @@ def _locate(masks: FloatArray) -> tuple[Float64Array, FloatArray]:
             continue
         fine = cv2.resize(mask, (w * factor, h * factor), interpolation=cv2.INTER_LINEAR)
         hard = (fine >= 0.5 * fine.max()).astype(np.uint8)
-        _, parts, stats, _ = cv2.connectedComponentsWithStats(hard, connectivity=8)
-        part = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-        x, y, width, height, area = (int(value) for value in stats[part])
-        if SMALLEST_SHARE * hard.size <= area <= LARGEST_SHARE * hard.size:
-            boxes[i] = np.array([x, y, x + width, y + height]) / factor
-            inside[i] = fine[parts == part].mean()
+        _, _, stats, _ = cv2.connectedComponentsWithStats(hard, connectivity=8)
+        areas = stats[1:, cv2.CC_STAT_AREA]
+        if areas.max() >= SMALLEST_SHARE * hard.size and areas.sum() <= LARGEST_SHARE * hard.size:
+            large = stats[1:][areas >= PART * areas.max()]
+            low = large[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]]
+            high = low + large[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+            boxes[i] = np.concatenate([low.min(0), high.max(0)]) / factor
+            inside[i] = cv2.mean(fine, hard)[0]
     return boxes, inside

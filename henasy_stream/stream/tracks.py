@@ -149,7 +149,7 @@ def advance(
         open_ = np.nonzero(unclaimed)[0]
         if len(rows) and len(open_):
             affinity = _affinity(book, rows, detections, stamps, rules.affinity)[:, open_]
-            chosen, columns = associate(affinity, rules.affinity.least)
+            chosen, columns = associate(affinity)
             seen[rows[chosen]] = open_[columns]
             unclaimed[open_[columns]] = False
 

@@ -117,11 +117,14 @@ def test_one_entity_in_two_slots_is_found_once():
     assert len(detect(output([shared[0], ("cup", (8, 8, 11, 11), 0.9)]), VOCABULARY, view, 0.5)) == 2
 
 
-def test_only_the_largest_part_makes_the_box():
+def test_a_stray_part_does_not_widen_the_box_but_a_large_one_does():
     out = output([("cup", (3, 3, 7, 7), 1.0)])
     out.entity_probability[:, 10, 10, 0], out.entity_probability[:, 10, 10, 1] = 1.0, 0.0
     box = detect(out, VOCABULARY, View.plan(96, 96, 96), 0.5).boxes[0]
     np.testing.assert_allclose(box, [24, 24, 56, 56], atol=2)
+    out.entity_probability[:, 9:11, 8:12, 0], out.entity_probability[:, 9:11, 8:12, 1] = 1.0, 0.0
+    box = detect(out, VOCABULARY, View.plan(96, 96, 96), 0.5).boxes[0]
+    np.testing.assert_allclose(box, [24, 24, 96, 88], atol=2)
 
 
 def test_an_output_without_entities_is_refused():
