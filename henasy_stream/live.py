@@ -30,9 +30,9 @@ Ctrl-C ends at once and may leave files unfinished.
 
 exit codes:
   0    the source ended, --max-frames was reached, the window was closed, or it was told to stop
-  1    it ran, but not one frame could be processed, or an output is incomplete (one line says which)
+  1    not one frame could be processed, or an output is incomplete; one line says why
   2    a mistake in the arguments, the options file, the weights or the source; one line says what to do
-  130  ended by a second Ctrl-C
+  130  ended by Ctrl-C before the first frame, or by a second Ctrl-C
 
 environment:
   HENASY_CACHE   where downloads, converted weights and embedded phrases are kept (default: the user's cache folder)
@@ -154,11 +154,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         from henasy_stream.runtime.node import run
 
         return run(options)
-    except UserError as error:
+    except (KeyboardInterrupt, Exception) as error:
         if debugging():
             raise
-        print(f"live: {error}", file=sys.stderr)
-        return 2
+        if isinstance(error, UserError):
+            return _end(2, str(error))
+        if isinstance(error, KeyboardInterrupt):
+            return _end(130, "interrupted before the first frame")
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return _end(1, f"internal error, {what}; run it again with HENASY_DEBUG=1 and report what it prints")
+
+
+def _end(code: int, line: str) -> int:
+    print(f"live: {line}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

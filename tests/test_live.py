@@ -115,10 +115,10 @@ def test_a_signal_ends_cleanly(tmp_path, number):
     assert node.messages[-1]["state"] == "STOPPING"
 
 
-def test_a_second_ctrl_c_ends_at_once(tmp_path):
-    """The program is held up in a wait for a subscriber that never comes, as it could be in a driver's call."""
+def test_a_second_ctrl_c_ends_at_once():
+    """Even a loop that never looks whether it shall stop, as a call into a hung driver would not."""
     code = (
-        "import time, henasy_stream.runtime.loop as loop\n"
+        "import time\n"
         "from henasy_stream.runtime.stopping import StopOnSignal\n"
         "with StopOnSignal() as stop:\n"
         "    print('ready', flush=True)\n"
@@ -142,6 +142,22 @@ def test_a_killed_node_leaves_whole_lines(tmp_path):
     node.end()
     assert node.path.read_bytes().endswith(b"\n")
     assert node.messages
+
+
+def test_ctrl_c_while_starting_and_errors_of_ours_are_one_line(monkeypatch, capsys):
+    def ended_by(error: BaseException) -> tuple[int, str]:
+        def run(options: object) -> int:
+            raise error
+
+        monkeypatch.setattr("henasy_stream.runtime.node.run", run)
+        return main(["--source", "world"]), capsys.readouterr().err
+
+    code, said = ended_by(KeyboardInterrupt())
+    assert (code, said.count("\n")) == (130, 1)
+    code, said = ended_by(RuntimeError("two\nlines"))
+    assert (code, said.count("\n")) == (1, 1)
+    assert "RuntimeError: two lines" in said
+    assert "HENASY_DEBUG=1" in said
 
 
 def test_henasy_live_is_the_same_command():

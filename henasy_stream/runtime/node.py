@@ -14,7 +14,7 @@ from henasy_stream.errors import UserError
 from henasy_stream.runtime.loop import Pace, run_loop
 from henasy_stream.runtime.monitor import Heartbeat, Monitor
 from henasy_stream.runtime.options import LiveOptions
-from henasy_stream.runtime.outputs import Outputs, TopicCounter
+from henasy_stream.runtime.outputs import Outputs, TopicCounter, one_line
 from henasy_stream.runtime.report import FirstFrame, Progress, Reporter, Summary, introduce
 from henasy_stream.runtime.stopping import StopOnSignal
 
@@ -78,19 +78,19 @@ def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Par
 def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStack) -> int:
     from henasy_stream.stream.engine import Engine
 
-    introduce(reporter, options, parts.source, parts.model)
-    monitor, counter = Monitor(parts.source), TopicCounter()
-    stop = stack.enter_context(StopOnSignal())
+    monitor, counter, stop = Monitor(parts.source), TopicCounter(), StopOnSignal()
     outputs = Outputs(reporter.warn)
     stack.callback(outputs.close)
+    # The video first: its checks are the stricter ones, and the record is replaced the moment it is opened.
+    video = _open_pictures(options, reporter, parts, outputs, monitor, stop)
     publisher, record = _open_messages(options, reporter, parts, counter)
+    introduce(reporter, options, parts.source, parts.model)
+    outputs.add("first frame", FirstFrame(reporter))
     beats = None
     if publisher is not None:
         outputs.add("messages", publisher)
         beats = Heartbeat(partial(_beat, publisher, monitor), reporter.warn)
         stack.callback(beats.close)
-    outputs.add("first frame", FirstFrame(reporter))
-    video = _open_pictures(options, reporter, parts, outputs, monitor, stop)
     kept = [sink for sink in (record, video) if sink is not None]
     engine = Engine(
         parts.model,
@@ -99,7 +99,11 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
         phrases=parts.phrases,
         progress=Progress(reporter),
     )
-    engine.warm_up()
+    try:
+        engine.warm_up()
+    except Exception as error:  # noqa: BLE001 - the loop meets it again and counts it
+        reporter.warn(f"warming up failed ({type(error).__name__}: {one_line(error)})")
+    stack.enter_context(stop)
     _wait_for_subscribers(options, reporter, parts.zmq, stop)
     started = time.monotonic()
     monitor.enter("RUNNING")
@@ -169,6 +173,8 @@ def _check_outputs(options: LiveOptions, uri: str) -> None:
             path = Path(value).expanduser().resolve()
             if path in taken:
                 raise UserError(f"--{name} {value}: is {taken[path]} as well; name another file")
+            if not path.parent.is_dir():
+                raise UserError(f"--{name} {value}: the folder {path.parent} does not exist; create it first")
             taken[path] = f"--{name}"
 
 
@@ -209,7 +215,7 @@ def _open_pictures(
         if shows:
             pictures.add("window", ClosingStops(WindowSink(), stop))
         else:
-            reporter.say("window", f"none: {why}")
+            reporter.say("window", f"none: {why}; going on without")
     if video is not None or shows:
         outputs.add("pictures", pictures)
     return video

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 from rich.console import Console
 
@@ -20,6 +21,7 @@ from henasy_stream.runtime.options import LiveOptions
 from henasy_stream.runtime.report import Reporter
 from henasy_stream.sinks.messages import Message, Status
 from henasy_stream.sinks.wire import to_json_line
+from henasy_stream.types import Perception
 from tests.runtime.parts import CUP, ScriptedSource, fake_model
 from tests.stream.fake import film
 
@@ -118,6 +120,69 @@ def test_a_network_that_always_fails_ends_with_exit_code_1(live):
     assert "failed 40" in said.about("frames")[-1]
 
 
+def test_a_network_that_fails_at_warming_up_may_still_work(live):
+    def fails(window: int) -> None:
+        if window == 1:
+            raise RuntimeError("cold")
+
+    code, said = live(model=fake_model(fails), headless=True)
+    assert code == 0
+    assert said.about("note") == ["warming up failed (RuntimeError: cold)"]
+
+
+def test_the_annotated_video_has_every_frame(live, tmp_path):
+    path = tmp_path / "a.mp4"
+    code, said = live(annotate=str(path), headless=True)
+    assert code == 0
+    assert any(str(path) in line for line in said.about("file"))
+    capture = cv2.VideoCapture(str(path))
+    frames = 0
+    while capture.read()[0]:
+        frames += 1
+    assert frames == 40
+
+
+def test_an_encoder_that_fails_leaves_the_record_whole(live, tmp_path, monkeypatch):
+    def fails(*args: object) -> None:
+        raise cv2.error("no codec")
+
+    monkeypatch.setattr("henasy_stream.sinks.video.VideoSink.write", fails)
+    path = tmp_path / "r.jsonl"
+    code, said = live(annotate=str(tmp_path / "a.mp4"), record=str(path), headless=True)
+    assert code == 1
+    assert sum("no codec" in line for line in said.lines) == 1
+    assert "annotate: 40 frames are missing from it" in said.about("note")
+    assert [m for m in record(path) if m["topic"] == "henasy/1/caption"][-1]["final"]
+
+
+def test_without_a_display_it_says_so_and_goes_on(live, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    code, said = live()
+    assert code == 0
+    assert len(said.about("window")) == 1
+
+
+def test_closing_the_window_ends_the_node(live, monkeypatch):
+    class Window:
+        closed = False
+        shown = 0
+
+        def write(self, perception: Perception, picture: object = None) -> None:
+            self.shown += 1
+            self.closed = self.shown == 5
+
+        def close(self) -> None:
+            pass
+
+    window = Window()
+    factory = type("Factory", (), {"available": staticmethod(lambda: (True, "")), "__new__": lambda cls: window})
+    monkeypatch.setattr("henasy_stream.sinks.window.WindowSink", factory)
+    code, said = live()
+    assert (code, window.shown) == (0, 5)
+    assert said.about("ended")[0].startswith("the window was closed")
+
+
 def test_a_full_disk_ends_the_record_and_nothing_else(live):
     code, said = live(record="/dev/full", headless=True)
     assert code == 1
@@ -164,7 +229,9 @@ def test_weights_without_entities_say_so(live, tmp_path):
         ({"publish": "zmq://0.0.0.0:5560"}, "--publish-remote"),
         ({"record": "script"}, "is the source as well"),
         ({"record": "a.jsonl", "annotate": "./a.jsonl"}, "is --record as well"),
-        ({"record": "nowhere/a.jsonl"}, "the folder nowhere does not exist"),
+        ({"record": "nowhere/a.jsonl"}, "nowhere does not exist"),
+        ({"record": "a.jsonl", "annotate": "a.txt"}, "no video format of that name"),
+        ({"record": "a.jsonl", "annotate": "nowhere/a.mp4"}, "nowhere does not exist"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_written(live, tmp_path, monkeypatch, options, expected):
