@@ -220,3 +220,8 @@ def test_permuted_slots_give_the_same_tracks(hops, random):
     hops = [hop and [(c % 3, c, 0.9) for _, c, _ in hop] for hop in hops]
     shuffled = [hop and random.sample(hop, len(hop)) for hop in hops]
     assert shape(play(hops)[1]) == shape(play(shuffled)[1])
+
+
+def test_hits_of_a_birth_follow_each_other():
+    _, history = play([[], [CUP], [], [CUP], [], [CUP], []], TrackRules(birth_hits=2))
+    assert all(tracks == () for tracks in history)
