@@ -172,6 +172,8 @@ class LossInputs:
     nouns: (N, K) long nouns of the narration, below 0 for padding; None: those of `box_noun`.
     images: (N, T, 3, H, W) normalised RGB; H and W are multiples of h and w.
     pixel_mean, pixel_std: (3,) how `images` were normalised, on the 0..255 scale.
+    tower: (N, D) video embedding of the global encoder itself (its video token, projected).
+    patches: (N, T, k, k, D) its patch tokens through the same projection.
     neighbour_entities: (N, E, D) the slots of a neighbouring window of the same clip.
     neighbour_valid: (N, E) bool, the slots that hold something in both windows; None: those that hold a box.
     """
@@ -191,6 +193,8 @@ class LossInputs:
     images: Tensor | None = None
     pixel_mean: Tensor | None = None
     pixel_std: Tensor | None = None
+    tower: Tensor | None = None
+    patches: Tensor | None = None
     neighbour_entities: Tensor | None = None
     neighbour_valid: Tensor | None = None
     temperature: float = TEMPERATURE
@@ -255,6 +259,18 @@ def _presence(x: LossInputs) -> Tensor:
     return extra.presence_nce(entities, x.need("dictionary"), x.need("background"), taken, x.temperature)
 
 
+def _tower_nouns(x: LossInputs) -> Tensor:
+    patches, boxes, noun = x.need("patches"), x.need("boxes").float(), x.need("box_noun")
+    clip, frame, m = (boxes.isfinite().all(-1) & (noun >= 0)[:, None]).nonzero(as_tuple=True)
+    k = patches.shape[2]
+    raster = box_masks(boxes * k, k, k)
+    return extra.pooled_noun_nce(patches, raster, clip, frame, m, noun[clip, m], x.need("dictionary"), x.temperature)
+
+
+def _tower_ego(x: LossInputs) -> Tensor:
+    return sum(ego_nce(x.text, x.need("tower"), x.positives, x.temperature), x.video.new_zeros(()))
+
+
 def _slot_consistency(x: LossInputs) -> Tensor:
     entities = x.need("entities")
     valid = x.matched.taken(entities.shape[1]) if x.neighbour_valid is None else x.neighbour_valid
@@ -276,6 +292,8 @@ LOSSES: dict[str, Callable[[LossInputs], Tensor]] = {
     "slot_grounding": lambda x: extra.slot_grounding_ce(
         x.need("entities"), *x.named, x.need("dictionary"), x.temperature
     ),
+    "tower_ego": _tower_ego,
+    "tower_nouns": _tower_nouns,
     "presence": _presence,
     "box_fill": lambda x: mean_or_zero(extra.box_fill_loss(*x.instances[2:])),
     "pairwise_affinity": _pairwise_affinity,

@@ -44,6 +44,38 @@ def slot_grounding_ce(
 
 
 @in_float32
+def pooled_noun_nce(
+    patches: Tensor,
+    raster: Tensor,
+    clip: Tensor,
+    frame: Tensor,
+    box: Tensor,
+    noun: Tensor,
+    dictionary: Tensor,
+    temperature: float = 0.05,
+) -> Tensor:
+    """The global encoder's patches, averaged over a named box, must choose its noun from the dictionary.
+
+    For towers trained from scratch: in the paper's setting LaViLa's pretraining has taught the patches what things are.
+
+    Args:
+        patches: (N, T, k, k, D) in the text space.
+        raster: (N, T, M, k, k) part of each cell inside the box.
+        clip: (I,) long clip of each named box.
+        frame: (I,) long frame.
+        box: (I,) long box.
+        noun: (I,) long index into the dictionary.
+        dictionary: (V, D).
+        temperature: divides the cosine.
+
+    Returns:
+        Scalar mean over the boxes; 0 without any.
+    """
+    mean = (raster.flatten(3) @ patches.flatten(2, 3))[clip, frame, box]  # the length does not matter to a cosine
+    return mean_or_zero(F.cross_entropy(cosine(mean, dictionary) / temperature, noun, reduction="none"))
+
+
+@in_float32
 def presence_nce(
     entities: Tensor, dictionary: Tensor, background: Tensor, taken: Tensor, temperature: float = 0.05
 ) -> Tensor:

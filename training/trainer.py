@@ -68,6 +68,8 @@ class Trainer:
     def loss_inputs(self, batch: Batch) -> LossInputs:
         """Run the network on a batch and gather what the losses may ask for."""
         out = self.model(batch.video)
+        towers = self.model.towers
+        patches = towers.visual.norm(out.patches) @ towers.image_projection
         side = math.isqrt(out.probability.shape[2])
         dictionary = F.normalize(self.model.encode_text(self.noun_tokens).float(), dim=-1)
         all_phrases = F.normalize(self.model.encode_text(self.phrase_tokens).float(), dim=-1)
@@ -88,6 +90,8 @@ class Trainer:
             dictionary=dictionary[:-1],
             background=dictionary[-1],
             match=match,
+            tower=out.cls @ towers.image_projection,
+            patches=patches.view(*batch.video.shape[:2], *(2 * [self.recipe.model.vision.grid]), -1),
             images=batch.video,
             pixel_mean=self.pixel_mean,
             pixel_std=self.pixel_std,

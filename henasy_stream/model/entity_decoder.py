@@ -29,7 +29,7 @@ class EntityDecoderBlock(nn.Module):
 
 
 class SelfAttentionBlock(nn.Module):
-    """A plain pre-norm transformer block, (B, N, D) → (B, N, D)."""
+    """A plain pre-norm transformer block."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -39,6 +39,7 @@ class SelfAttentionBlock(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, D)."""
         normed = self.norm_attention(tokens)
         tokens = tokens + self.attention(normed, normed)
         return tokens + self.mlp(self.norm_mlp(tokens))
@@ -47,8 +48,8 @@ class SelfAttentionBlock(nn.Module):
 class EntityDecoder(nn.Module):
     """Lets the entities read the final patches.
 
-    `config.decoder`: "entity" as in the paper; "average" returns the entities as they are; "self_attention" attends over
-    [patches; entities] together.
+    `config.decoder`: "entity" as in the paper; "average" returns the entities as they are; "self_attention" attends
+    over [patches; entities] together.
     """
 
     def __init__(self, config: HenasyConfig) -> None:

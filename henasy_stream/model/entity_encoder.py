@@ -1,6 +1,7 @@
 """The local entity encoder: patches → segments → entities (paper 4.2).
 
-Shapes: B batch, T frames, K patches of a frame, G segment groups, E entities, D entity width, Dg width of the global encoder.
+Shapes: B batch, T frames, K patches of a frame, G segment groups, E entities, D entity width, Dg width of the global
+encoder.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class Entities(NamedTuple):
     """What the encoder assembled.
 
     per_frame: (B, T, E, D); pooled: mean over time, (B, E, D).
-    boot: patch → segment assignment (B, T, G, K), None without bootstrapping; entity: segment → entity assignment (B, T, E, G or K).
+    boot: patch → segment assignment (B, T, G, K), None without bootstrapping; entity: segment → entity assignment
+    (B, T, E, G), or patch → entity (B, T, E, K) then.
     probability: (B, T, K, E), probability of the entity given the patch (Eq. 13 before the paper's softmax over
     patches); 4*K cells of half a patch's side with `fine_masks`.
     """
@@ -35,7 +37,7 @@ class Entities(NamedTuple):
 
 def patches_of(tokens: Tensor) -> Tensor:
     """The tokens of the global encoder without the video token, (B, 1 + T*K, Dg) → (B, T*K, Dg)."""
-    return tokens.split([1, tokens.shape[1] - 1], 1)[1]  # cheaper backwards than a slice
+    return torch.split(tokens, [1, tokens.shape[1] - 1], 1)[1]  # cheaper backwards than a slice
 
 
 class EntityEncoder(nn.Module):
@@ -63,9 +65,7 @@ class EntityEncoder(nn.Module):
 
     @staticmethod
     def _grouping(config: HenasyConfig) -> TemporalAwareGrouping:
-        return TemporalAwareGrouping(
-            config.entity_width, similarity=config.similarity, scale=config.similarity_scale
-        )
+        return TemporalAwareGrouping(config.entity_width, similarity=config.similarity, scale=config.similarity_scale)
 
     def _segments(
         self, hidden: tuple[Tensor, ...], frames: int, fine: Tensor | None
@@ -97,7 +97,7 @@ class EntityEncoder(nn.Module):
         """Assemble entities.
 
         Args:
-            hidden: the global encoder's tokens after each depth, each (B, 1 + T*K, Dg), the first being the embedded patches.
+            hidden: the global encoder's tokens after each depth, each (B, 1 + T*K, Dg), the embedded patches first.
             frames: T.
             fine: (B, T, C, 2*grid, 2*grid), features for finer masks; read only by weights trained with `fine_masks`.
         """
@@ -107,7 +107,7 @@ class EntityEncoder(nn.Module):
         tokens = torch.cat([self.entity_tokens.expand(batch, -1, -1).to(segments.dtype), segments.flatten(1, 2)], 1)
         for block in self.grouping_blocks:
             tokens = block(tokens, prefix=num_entities, frames=frames)
-        queries, segments = tokens.split([num_entities, tokens.shape[1] - num_entities], 1)
+        queries, segments = torch.split(tokens, [num_entities, tokens.shape[1] - num_entities], 1)
         segments = segments.unflatten(1, (frames, -1))
         grouped = self.entity_grouping(queries, segments)
         per_frame = grouped.tokens.flatten(1, 2)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 class Assignment(NamedTuple):
     """Which group each token belongs to, (..., G, N); both sum to 1 over the groups.
 
-    `soft` is the probability without noise, `hard` the one-hot choice (with noise, if any) that carries the soft value's gradient.
+    `soft` is the probability without noise, `hard` the one-hot choice (with noise, if any) that carries the gradient of
+    its soft value.
     """
 
     soft: Tensor

@@ -19,11 +19,12 @@ from henasy_stream.model.lavila import DualEncoder
 class HenasyOutput(NamedTuple):
     """What one forward pass saw.
 
-    video: (B, J), mean of the decoded entities in the text space (Eq. 6); entities: (B, E, J); neither is L2-normalised.
+    video: (B, J), mean of the decoded entities in the text space (Eq. 6); entities: (B, E, J); not L2-normalised.
     per_frame: (B, T, E, D), entity tokens of each frame; boot: patch → segment assignment (B, T, G, K), None without
     bootstrapping; entity: segment → entity assignment; probability: (B, T, K, E), of the entity given the patch
     (4*K half-patches with `fine_masks`);
-    patches: (B, T*K, Dg), final patch tokens of the global encoder.
+    patches: (B, T*K, Dg), final patch tokens of the global encoder, before its last norm; cls: (B, Dg), its video token
+    after that norm.
     """
 
     video: Tensor
@@ -33,13 +34,14 @@ class HenasyOutput(NamedTuple):
     entity: Assignment
     probability: Tensor
     patches: Tensor
+    cls: Tensor
 
 
 class Henasy(nn.Module):
     """The whole network.  `towers` are LaViLa's, frozen in the paper; the rest is trained.
 
-    The video embedding and the decoder's entities pass one shared LayerNorm and linear into the text space, so that nouns,
-    verbs and sentences are compared with both.
+    The video embedding and the decoder's entities pass one shared LayerNorm and linear into the text space, so that
+    nouns, verbs and sentences are compared with both.
     """
 
     def __init__(self, config: HenasyConfig) -> None:
@@ -48,7 +50,9 @@ class Henasy(nn.Module):
         self.towers = DualEncoder(config.vision, config.text, config.embed_dim)
         self.entity_encoder = EntityEncoder(config)
         self.entity_decoder = EntityDecoder(config)
-        self.text_space = nn.Sequential(nn.LayerNorm(config.entity_width), nn.Linear(config.entity_width, config.embed_dim))
+        self.text_space = nn.Sequential(
+            nn.LayerNorm(config.entity_width), nn.Linear(config.entity_width, config.embed_dim)
+        )
 
     def encode_text(self, token_ids: Tensor) -> Tensor:
         """(B, L) int64 → (B, J), not L2-normalised."""
@@ -75,6 +79,7 @@ class Henasy(nn.Module):
             entity=seen.entity,
             probability=seen.probability,
             patches=patches,
+            cls=seen_by_tower.cls,
         )
 
 

@@ -169,6 +169,8 @@ def batch(n: int = 3, *, named: bool = True, boxed: bool = True, dead: bool = Fa
         "video": torch.randn(n, d),
         "entities": torch.randn(n, e, d),
         "neighbour_entities": torch.randn(n, e, d),
+        "tower": torch.randn(n, d),
+        "patches": torch.randn(n, t, grid, grid, d),
         "logits": torch.randn(n, t, grid, grid, e) * 3,
     }
     if dead:  # an empty group: a slot that no patch chose and whose embedding is exactly zero
@@ -194,6 +196,8 @@ def batch(n: int = 3, *, named: bool = True, boxed: bool = True, dead: bool = Fa
         images=0.05 * torch.randn(n, t, 3, 4 * grid, 4 * grid),
         pixel_mean=torch.full((3,), 127.5),
         pixel_std=torch.full((3,), 64.0),
+        tower=leaves["tower"],
+        patches=leaves["patches"],
         neighbour_entities=leaves["neighbour_entities"],
     )
     return inputs, leaves
@@ -228,7 +232,7 @@ def test_no_loss_is_ever_nan(
 def test_a_batch_without_nouns_or_boxes_leaves_only_the_losses_that_need_neither() -> None:
     inputs, _ = batch(named=False, boxed=False)
     zero = {name for name, loss in LOSSES.items() if loss(inputs) == 0}
-    assert zero == set(LOSSES) - {"ego", "ego_mean_log", "verb_entities", "presence"}
+    assert zero == set(LOSSES) - {"ego", "ego_mean_log", "verb_entities", "presence", "tower_ego"}
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))

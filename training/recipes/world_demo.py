@@ -34,6 +34,8 @@ RECIPE = Recipe(
         "slot_grounding": 0.5,
         "presence": 0.5,
         "box_fill": 1.0,
+        "tower_ego": 0.5,
+        "tower_nouns": 1.0,
     },
     batch=48,
     steps=2_500,
