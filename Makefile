@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 LOWEST_STAMP := $(LOWEST)/.installed
 # The tests that need no torch, so that they also run with the lowest versions.
 LOWEST_TESTS := tests/stream tests/sources tests/sinks tests/runtime tests/test_types.py tests/test_client.py \
-  tests/test_annotate.py tests/test_preprocess.py tests/test_live.py tests/test_download.py tests/test_public_api.py
+  tests/test_annotate.py tests/test_cache.py tests/test_imports.py tests/test_preprocess.py tests/test_live.py tests/test_download.py tests/test_public_api.py
 
 .PHONY: demo test test-lowest lint format bench setup clean
 .DEFAULT_GOAL := help
