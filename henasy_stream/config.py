@@ -10,8 +10,8 @@ from typing import Literal
 class VisionConfig:
     """The global encoder: TimeSformer with divided space-time attention (paper 4.1).
 
-    `stem="patch"` is LaViLa's single convolution without bias; `stem="conv"` is a small stack of strided convolutions for
-    training from scratch on few clips.  `num_frames` is the length of the temporal embedding.
+    `stem="patch"` is LaViLa's single convolution without bias; `stem="conv"` is a small stack of strided convolutions
+    for training from scratch on few clips.  `num_frames` is the length of the temporal embedding.
     """
 
     image_size: int = 224
@@ -80,7 +80,7 @@ class HenasyConfig:
     """Sizes of the whole network (paper 4 and 5.1).
 
     `decoder` and `bootstrap_layers=0` are the design rows of the paper's Table 4: "average" pools the entities,
-    "self_attention" attends over patches and entities together, no bootstrapping leaves the patches to stand as segments.
+    "self_attention" attends over patches and entities together, no bootstrapping lets the patches stand as segments.
     `similarity="scaled_dot"` multiplies TAG's logits by entity_width ** -0.5 (paper recipe); "cosine" by
     `similarity_scale`.  `fine_masks` (beyond the paper) reads masks at twice the patch resolution with the help of a
     convolutional stem.
@@ -127,9 +127,7 @@ class HenasyConfig:
     def demo(cls) -> HenasyConfig:
         """The size that ships with the package and trains on one CPU thread."""
         return cls(
-            vision=VisionConfig(
-                image_size=80, patch_size=8, num_frames=4, width=64, layers=2, heads=2, stem="conv"
-            ),
+            vision=VisionConfig(image_size=80, patch_size=8, num_frames=4, width=64, layers=2, heads=2, stem="conv"),
             text=TextConfig(width=64, layers=2, heads=2, context=32),
             preprocess=PreprocessConfig(mean=(127.5, 127.5, 127.5), std=(64.0, 64.0, 64.0), span_s=1.5),
             embed_dim=64,
@@ -149,8 +147,8 @@ class StreamConfig:
     """How a model is run over a stream.  Times are seconds of acquisition time.
 
     `hop`: new samples between two windows, 1..T-1; 0 lets the engine choose the smallest hop that keeps pace.
-    `birth_hits`: hops in which an entity must be seen before it is published; `lost_s`: how long a track that is no longer
-    seen is kept.  `presence`: least score of an entity.  `gap_s`: a longer pause between frames resets the state.
+    `birth_hits`: hops in which an entity must be seen before it is published; `lost_s`: how long a track that is no
+    longer seen is kept.  `presence`: least score of an entity.  `gap_s`: a longer pause between frames resets the state.
     """
 
     mode: Literal["window"] = "window"

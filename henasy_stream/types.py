@@ -43,10 +43,12 @@ class Frame:
 
     @property
     def height(self) -> int:
+        """Pixels."""
         return int(self.image.shape[0])
 
     @property
     def width(self) -> int:
+        """Pixels."""
         return int(self.image.shape[1])
 
 
@@ -141,8 +143,8 @@ class Masks:
 class Perception:
     """What one step made of a frame: the stage's only output, stamped with the frame's own stamp.
 
-    `tracks`, `masks` and `caption` describe `frame`, the newest of the window.  `closed` holds the segments that ended with
-    this step, each with `final=True`.  `reset` names the reason when the state started afresh at this frame.
+    `tracks`, `masks` and `caption` describe `frame`, the newest of the window.  `closed` holds the segments that ended
+    with this step, each with `final=True`.  `reset` names the reason when the state started afresh at this frame.
     `fresh` is False for a frame between two hops, which repeats the last result.  `notice` is a line about how good the
     result can be, such as that windows share no frame because the model is too slow.
     """

@@ -17,7 +17,9 @@ class Backend(Protocol):
         ...
 
     @property
-    def spec(self) -> ModelSpec: ...
+    def spec(self) -> ModelSpec:
+        """What the rest of the program must know about the weights."""
+        ...
 
     def run_window(self, clip: UInt8Array) -> NetworkOutput:
         """One window of `spec.num_frames` model-sized RGB frames, (T, S, S, 3) uint8, oldest first."""

@@ -102,7 +102,7 @@ class TorchBackend:
         tokens = torch.from_numpy(self._tokenizer(list(texts)))
         order = tokens.argmax(1).argsort()  # the position of the end token is the length
         found = np.empty((len(texts), self.spec.embed_dim), np.float32)
-        for rows in order.split(_TEXT_BATCH):
+        for rows in torch.split(order, _TEXT_BATCH):
             found[rows.numpy()] = _unit(self._model.encode_text(tokens[rows].to(self._device)))
         return found
 

@@ -108,7 +108,7 @@ class EntityEncoder(nn.Module):
         for block in self.grouping_blocks:
             tokens = block(tokens, prefix=num_entities, frames=frames)
         queries, segments = torch.split(tokens, [num_entities, tokens.shape[1] - num_entities], 1)
-        segments = segments.unflatten(1, (frames, -1))
+        segments = segments.reshape(batch, frames, -1, width)
         grouped = self.entity_grouping(queries, segments)
         per_frame = grouped.tokens.flatten(1, 2)
         for block in self.refine_blocks:

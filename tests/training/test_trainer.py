@@ -86,6 +86,6 @@ def test_unknown_loss_is_named(tiny_recipe: Recipe, tiny_pool: WorldPool, tmp_pa
 def test_loss_that_is_not_finite_stops_the_run(tiny_recipe: Recipe, tiny_pool: WorldPool, tmp_path: Path) -> None:
     trainer = Trainer(tiny_recipe, tiny_pool, tmp_path)
     with torch.no_grad():
-        trainer.model.text_space[1].weight.fill_(float("nan"))
+        next(trainer.model.text_space.parameters()).fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="step 0"):
         trainer.step()

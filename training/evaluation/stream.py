@@ -97,7 +97,7 @@ class _Tally:
         shape = len(live), len(truth.objects)
         names = [HAND if hand else NOUNS[o.noun_index] for o, hand in zip(truth.objects, truth.is_hand, strict=True)]
         covers = np.array([[box_iou(_box(t), tuple(box)) for box in truth.boxes] for t in live]).reshape(shape)
-        visible = np.isfinite(truth.boxes).all(axis=1, keepdims=False)
+        visible = np.asarray(np.all(np.isfinite(truth.boxes), axis=1))
         covers = np.where(visible, covers, 0.0)
         right_name = np.array([[t["label"] == name for name in names] for t in live], bool).reshape(shape)
         for i in np.flatnonzero(visible):

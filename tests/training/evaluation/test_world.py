@@ -14,7 +14,7 @@ from henasy_stream.sources.world import HAND, NOUNS, phrases
 from training.batches import token_table
 from training.config import Recipe
 from training.data.world_pool import BACKGROUND, HAND_INDEX, WorldPool, open_pool
-from training.evaluation.world import score_world
+from training.evaluation.world import WorldScores, score_world
 
 SLOTS = 8
 
@@ -65,7 +65,7 @@ class Knowing:
         )
 
 
-def score(model: object, pool: WorldPool):
+def score(model: object, pool: WorldPool) -> WorldScores:
     return score_world(model, pool, seed=0)  # type: ignore[arg-type]
 
 
