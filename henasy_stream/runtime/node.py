@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -213,6 +214,8 @@ def _open_pictures(
     if shows:
         shows, why = WindowSink.available()
         if shows:
+            # OpenCV's wheel brings Qt without fonts, and Qt says so at length.
+            os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
             pictures.add("window", ClosingStops(WindowSink(), stop))
         else:
             reporter.say("window", f"none: {why}; going on without")
