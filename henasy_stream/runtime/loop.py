@@ -83,6 +83,7 @@ def run_loop(
         problem = None
         monitor.succeeded(state)
         monitor.latency.add_all(engine.timings)
+        monitor.window_took(engine.timings.get("network", 0.0))
         monitor.latency.add("age", _age(frame, arrived))
         remarks.tell([last.notice] if last.notice else [])
         with monitor.latency.timed("sinks"):

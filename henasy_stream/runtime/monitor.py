@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from henasy_stream.stream.state import StreamState
 
 STALL_S = 3.0
-"""So long without a result, while the source runs, is STALLED."""
+"""So long without a result, while the source runs, is STALLED; longer for a model whose windows take longer."""
+STALL_WINDOWS = 3
 MOST_ERRORS = 5
 """Different errors that are told; a message with a changing number in it must not flood the terminal."""
 
@@ -27,7 +28,7 @@ class Monitor:
 
     Args:
         source: asked for its status and counters.
-        stall_s: seconds without a result that make the state STALLED.
+        stall_s: least number of seconds without a result that make the state STALLED.
         monotonic: the clock that stalls are measured by.
     """
 
@@ -42,6 +43,7 @@ class Monitor:
         self.failure = ""
         self._source = source
         self._stall_s = stall_s
+        self._slowest_s = 0.0
         self._monotonic = monotonic
         self._phase: Literal["STARTING", "RUNNING", "STOPPING"] = "STARTING"
         self._phase_reason = ""
@@ -60,6 +62,10 @@ class Monitor:
         self.used, self.windows = state.samples, state.windows
         self.failure = ""
         self._last_result = self._monotonic()
+
+    def window_took(self, seconds: float) -> None:
+        """A window ran, in so many seconds."""
+        self._slowest_s = max(self._slowest_s, seconds)
 
     def failed_with(self, error: str) -> bool:
         """A frame could not be processed; True when this error is new."""
@@ -92,9 +98,9 @@ class Monitor:
         source = self._source.status
         if source.state != "RUNNING":
             return source.state, source.reason
-        silent = self._monotonic() - self._last_result
-        if silent > self._stall_s:
-            return "STALLED", self.failure or f"no result for more than {self._stall_s:g} s"
+        limit_s = max(self._stall_s, STALL_WINDOWS * self._slowest_s)
+        if self._monotonic() - self._last_result > limit_s:
+            return "STALLED", self.failure or f"no result for more than {limit_s:.0f} s"
         return "RUNNING", ""
 
 

@@ -101,7 +101,7 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
         progress=Progress(reporter),
     )
     try:
-        engine.warm_up()
+        monitor.window_took(engine.warm_up())
     except Exception as error:  # noqa: BLE001 - the loop meets it again and counts it
         reporter.warn(f"warming up failed ({type(error).__name__}: {one_line(error)})")
     stack.enter_context(stop)

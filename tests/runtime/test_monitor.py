@@ -58,6 +58,17 @@ def test_without_results_it_is_stalled_and_says_why():
     assert (monitor.status().state, monitor.status().reason) == ("RUNNING", "")
 
 
+def test_a_slow_model_has_more_time():
+    clock = Clock()
+    monitor = Monitor(ScriptedSource(), stall_s=3.0, monotonic=clock)
+    monitor.enter("RUNNING")
+    monitor.window_took(4.0)
+    clock.now = 11.0
+    assert monitor.status().state == "RUNNING"
+    clock.now = 13.0
+    assert monitor.status().state == "STALLED"
+
+
 def test_a_kind_of_error_is_new_once_and_few_are_told():
     monitor = Monitor(ScriptedSource())
     told = [monitor.failed_with(f"error {n % 50}") for n in range(100)]
