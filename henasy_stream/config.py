@@ -148,7 +148,7 @@ class StreamConfig:
 
     `hop`: new samples between two windows, 1..T-1; 0 lets the engine choose the smallest hop that keeps pace.
     `birth_hits`: hops in which an entity must be seen before it is published; `lost_s`: how long a track that is no
-    longer seen is kept.  `presence`: least score of an entity.  `gap_s`: a longer pause between frames resets the state.
+    longer seen is kept.  `presence`: least score of an entity.  `gap_s`: a longer pause between frames resets all.
     """
 
     mode: Literal["window"] = "window"

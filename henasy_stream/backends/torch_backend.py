@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from henasy_stream.model.tokenizer import ClipTokenizer
 from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, UInt8Array
 
 _TEXT_BATCH = 256
+_SMALL_WIDTH = 256
+"""Narrower layers are too short for threads: on a busy machine their barriers cost a hundred times the work."""
 
 
 def spec_of(model_id: str, config: HenasyConfig, *, entities: bool) -> ModelSpec:
@@ -55,6 +58,7 @@ class TorchBackend:
         self.spec = spec_of(model_id, config, entities=isinstance(model, Henasy))
         self._device = torch.device(device)
         self._model = model.eval().requires_grad_(False).to(self._device)
+        self._threads = 1 if config.vision.width < _SMALL_WIDTH else torch.get_num_threads()
         self._tokenizer = ClipTokenizer(config.text.context)
         self._mean = torch.tensor(config.preprocess.mean, device=self._device).view(1, 3, 1, 1)
         self._scale = 1 / torch.tensor(config.preprocess.std, device=self._device).view(1, 3, 1, 1)
@@ -83,7 +87,10 @@ class TorchBackend:
     @torch.inference_mode()
     def run_window(self, clip: UInt8Array) -> NetworkOutput:
         """(T, S, S, 3) uint8 RGB, oldest first → embeddings and masks, see `NetworkOutput`."""
-        video = self._normalise(clip)
+        with _intra_op_threads(self._threads):
+            return self._run(self._normalise(clip))
+
+    def _run(self, video: Tensor) -> NetworkOutput:
         if isinstance(self._model, DualEncoder):
             return NetworkOutput(video_embedding=_unit(self._model.encode_video(video))[0])
         out = self._model(video)
@@ -102,9 +109,21 @@ class TorchBackend:
         tokens = torch.from_numpy(self._tokenizer(list(texts)))
         order = tokens.argmax(1).argsort()  # the position of the end token is the length
         found = np.empty((len(texts), self.spec.embed_dim), np.float32)
-        for rows in torch.split(order, _TEXT_BATCH):
-            found[rows.numpy()] = _unit(self._model.encode_text(tokens[rows].to(self._device)))
+        with _intra_op_threads(self._threads):
+            for rows in torch.split(order, _TEXT_BATCH):
+                found[rows.numpy()] = _unit(self._model.encode_text(tokens[rows].to(self._device)))
         return found
+
+
+@contextmanager
+def _intra_op_threads(count: int) -> Iterator[None]:
+    """Changes torch's setting, which belongs to the whole process, for the time of a call."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _unit(x: Tensor) -> FloatArray:
