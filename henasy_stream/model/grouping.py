@@ -30,6 +30,11 @@ def gumbel_noise(like: Tensor) -> Tensor:
     return -torch.log(-torch.log(uniform.clamp(tiny, 1 - 2**-24)))
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision becomes float32; float32 and float64 stay."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def assign(logits: Tensor, noise: Tensor | None = None) -> Assignment:
     """Straight-through assignment of tokens to groups (Eq. 11, 12).
 
@@ -38,9 +43,10 @@ def assign(logits: Tensor, noise: Tensor | None = None) -> Assignment:
         noise: added to the logits for the choice and for the gradient; None chooses deterministically.
 
     Returns:
-        Assignment in float32.  A tie goes to the first group, as in every backend that we export to.
+        Assignment in float32, or float64 for such logits.  A tie goes to the first group, as in every backend that we
+        export to.
     """
-    logits = logits.float()
+    logits = at_least_float32(logits)
     soft = logits.softmax(-2)
     noisy = soft if noise is None else (logits + noise).softmax(-2)
     choice = noisy.argmax(-2, keepdim=True)
@@ -69,11 +75,17 @@ class TemporalAwareGrouping(nn.Module):
         self.scale = scale if similarity == "cosine" else width**-0.5
 
     def logits(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Similarities (B, T, G, N) of queries (B, G, D) with projected keys (B, T, N, D), in float32."""
-        q, k = self.query(queries), keys
+        """Similarities (B, T, G, N) of queries (B, G, D) with projected keys (B, T, N, D), never in half precision.
+
+        Products in bfloat16 would leave two of a hundred tokens in a tie, and ties favour the first groups.
+        """
+        q, k = at_least_float32(self.query(queries)), at_least_float32(keys)
         if self.similarity == "cosine":
-            q, k = F.normalize(q.float(), dim=-1), F.normalize(k.float(), dim=-1)
-        return torch.matmul(q.unsqueeze(1), k.transpose(-1, -2)).float() * self.scale
+            q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
+        if torch.is_autocast_enabled(q.device.type):  # asked first, so that exported graphs hold plain products
+            with torch.autocast(q.device.type, enabled=False):
+                return torch.matmul(q.unsqueeze(1), k.transpose(-1, -2)) * self.scale
+        return torch.matmul(q.unsqueeze(1), k.transpose(-1, -2)) * self.scale
 
     def forward(self, queries: Tensor, inputs: Tensor, *, noise: Tensor | None = None) -> Grouped:
         """Group the tokens of every frame.
@@ -88,6 +100,8 @@ class TemporalAwareGrouping(nn.Module):
             noise = gumbel_noise(logits)
         assignment = assign(logits, noise)
         hard = assignment.hard.to(inputs.dtype)
-        count = assignment.hard.sum(-1, keepdim=True).clamp_min(1.0)
+        count = assignment.hard.sum(-1, keepdim=True)
+        # Not clamped at 1: straight-through ones are rounded, and a lone token's gradient would hang on that.
+        count = torch.where(count > 0.5, count, torch.ones_like(count))
         merged = torch.matmul(hard, inputs) / count
         return Grouped(tokens=queries.unsqueeze(1) + merged, assignment=assignment)

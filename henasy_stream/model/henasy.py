@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from henasy_stream.config import HenasyConfig
 from henasy_stream.model.entity_decoder import EntityDecoder
 from henasy_stream.model.entity_encoder import EntityEncoder, patches_of
-from henasy_stream.model.grouping import Assignment
+from henasy_stream.model.grouping import Assignment, at_least_float32
 from henasy_stream.model.lavila import DualEncoder
 
 
@@ -85,4 +85,4 @@ class Henasy(nn.Module):
 
 def saliency(probability: Tensor) -> Tensor:
     """The paper's picture of an entity: softmax over the patches of a frame, (B, T, K, E) → (B, T, K, E) (Eq. 13)."""
-    return probability.float().softmax(2)
+    return at_least_float32(probability).softmax(2)
