@@ -36,7 +36,7 @@ class VisionConfig:
     @property
     def fine_channels(self) -> int:
         """Channels of the convolutional stem at twice the resolution of its patches."""
-        return min(8 * self.patch_size, self.width)
+        return 8 * self.patch_size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -246,6 +246,14 @@ def _verb_entities(x: LossInputs) -> Tensor:
     return verb_entities_nce(x.need("entities"), x.need("verbs"), x.positives, x.temperature)
 
 
+def _box_inside(x: LossInputs) -> Tensor:
+    clip, frame, masks, raster = x.instances
+    h, w = masks.shape[1:]
+    boxes = x.need("boxes").float()
+    covered = box_masks(boxes * boxes.new_tensor([w, h, w, h]), h, w).sum(2)[clip, frame]
+    return mean_or_zero(extra.box_inside_loss(masks, raster, (1 - (covered - raster)).clamp(0, 1)))
+
+
 def _pairwise_affinity(x: LossInputs) -> Tensor:
     clip, frame, masks, raster = x.instances
     images = x.need("images") * x.need("pixel_std").view(3, 1, 1) + x.need("pixel_mean").view(3, 1, 1)
@@ -296,6 +304,7 @@ LOSSES: dict[str, Callable[[LossInputs], Tensor]] = {
     "tower_nouns": _tower_nouns,
     "presence": _presence,
     "box_fill": lambda x: mean_or_zero(extra.box_fill_loss(*x.instances[2:])),
+    "box_inside": _box_inside,
     "pairwise_affinity": _pairwise_affinity,
     "slot_consistency": _slot_consistency,
 }

@@ -119,6 +119,26 @@ def box_fill_loss(masks: Tensor, boxes_as_masks: Tensor) -> Tensor:
 
 
 @in_float32
+def box_inside_loss(masks: Tensor, boxes_as_masks: Tensor, alone: Tensor) -> Tensor:
+    """Weak box supervision: what lies in its box alone belongs to the mask, as far as looks allow.
+
+    Box corners that show the ground are wrong labels, but ground looks the same outside, where `box_fill_loss` says so
+    far more often; the projection loss alone is content with one cell in every row and column.
+
+    Args:
+        masks: (I, h, w) probability.
+        boxes_as_masks: (I, h, w) part of each cell inside the box.
+        alone: (I, h, w) part of each cell that no other box of the frame covers.
+
+    Returns:
+        (I,) mean over the cells of -log probability.
+    """
+    weight = boxes_as_masks * alone
+    cost = -torch.log(masks * (1 - _FLOOR) + _FLOOR)
+    return (weight * cost).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1.0)
+
+
+@in_float32
 def pairwise_affinity_loss(
     masks: Tensor, colours: Tensor, boxes_as_masks: Tensor, colour_scale: float = 0.5, threshold: float = 0.3
 ) -> Tensor:

@@ -47,11 +47,29 @@ class PatchStem(nn.Module):
         return self.proj(images).flatten(2).transpose(1, 2), None
 
 
+def _convolution(channels: int, out: int, *, stride: int) -> nn.Sequential:
+    conv = nn.Conv2d(channels, out, kernel_size=3, stride=stride, padding=1, bias=False)
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    return nn.Sequential(conv, nn.GroupNorm(8, out), nn.GELU())
+
+
+class Refine(nn.Module):
+    """A residual convolution, (N, C, H, W) -> (N, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolution = _convolution(channels, channels, stride=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input plus what its neighbourhood adds."""
+        return x + self.convolution(x)
+
+
 class ConvStem(nn.Module):
     """Strided convolutions with normalisation, for training from scratch on few clips.
 
-    Every stage halves the side; channels double from 32 up to the width.  The last norm keeps the content on the
-    scale of the position terms that follow.
+    Every stage halves the side and doubles the channels, from 32; those after the first look once more at what they
+    have.  The last norm keeps the content on the scale of the position terms that follow.
     """
 
     def __init__(self, config: VisionConfig) -> None:
@@ -62,10 +80,8 @@ class ConvStem(nn.Module):
         layers: list[nn.Module] = []
         channels = 3
         for stage in range(stages):
-            out = min(32 * 2**stage, config.width)
-            conv = nn.Conv2d(channels, out, kernel_size=3, stride=2, padding=1, bias=False)
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            layers.append(nn.Sequential(conv, nn.GroupNorm(math.gcd(8, out), out), nn.GELU()))
+            out = 32 * 2**stage
+            layers.append(nn.Sequential(_convolution(channels, out, stride=2), *([Refine(out)] if stage else [])))
             channels = out
         self.stages = nn.ModuleList(layers)
         self.proj = nn.Linear(channels, config.width)

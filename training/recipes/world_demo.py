@@ -34,6 +34,7 @@ RECIPE = Recipe(
         "slot_grounding": 0.5,
         "presence": 0.5,
         "box_fill": 1.0,
+        "box_inside": 0.3,
         "tower_ego": 0.5,
         "tower_nouns": 1.0,
     },

@@ -11,6 +11,7 @@ from henasy_stream.sources._world.motion import HandPose, ObjectPose
 from henasy_stream.sources._world.style import style_of
 
 TILT = 0.16
+NEARNESS = 1.22  # how much closer the camera is than one whose square would just show the whole workplace
 TRAIN, VALIDATION, HELD_OUT = (0, 200), (500, 600), (1000, 1100)
 WEARERS = 60
 SPLITS = ("train", "heldout", "pairs", "validation")
@@ -110,7 +111,7 @@ class Look:
             dx, dy = turn.at(t)
             v[0] += dx
             v[1] += dy
-        return View(v[0], v[1], v[2], math.exp(v[3]))
+        return View(v[0], v[1], v[2], NEARNESS * math.exp(v[3]))
 
     def gain(self, t: float) -> float:
         """Brightness at time `t` against the scene's mean."""
