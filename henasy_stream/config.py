@@ -6,6 +6,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 
+def _check_positive(config: object, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1, not {getattr(config, name)}")
+
+
+def _check_heads(width: int, heads: int, kind: str = "") -> None:
+    if width % heads:
+        raise ValueError(f"{kind}width {width} is not a multiple of {kind}heads {heads}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class VisionConfig:
     """The global encoder: TimeSformer with divided space-time attention (paper 4.1).
@@ -23,10 +34,10 @@ class VisionConfig:
     stem: Literal["patch", "conv"] = "patch"
 
     def __post_init__(self) -> None:
+        _check_positive(self, "image_size", "patch_size", "num_frames", "width", "heads")
         if self.image_size % self.patch_size:
             raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        _check_heads(self.width, self.heads)
 
     @property
     def grid(self) -> int:
@@ -48,6 +59,10 @@ class TextConfig:
     width: int = 512
     layers: int = 12
     heads: int = 8
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "vocab_size", "context", "width", "heads")
+        _check_heads(self.width, self.heads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +121,12 @@ class HenasyConfig:
     temperature: float = 0.05
 
     def __post_init__(self) -> None:
+        _check_positive(self, "embed_dim", "entity_width", "entity_heads", "num_groups", "num_entities")
+        _check_heads(self.entity_width, self.entity_heads, "entity_")
         if self.bootstrap_layers > self.vision.layers:
             raise ValueError(f"bootstrap_layers {self.bootstrap_layers} exceeds the {self.vision.layers} vision layers")
         if self.fine_masks and (self.vision.stem != "conv" or not self.bootstrap_layers):
             raise ValueError('fine_masks needs vision.stem="conv" and at least one bootstrap layer')
-        if self.entity_width % self.entity_heads:
-            raise ValueError(f"entity_width {self.entity_width} is not a multiple of entity_heads {self.entity_heads}")
 
     @property
     def mask_grid(self) -> int:

@@ -71,6 +71,11 @@ class TorchBackend:
             UserError: the file is missing, damaged or of another shape.
         """
         state, config, metadata = load_weights(path)
+        if config.text.vocab_size <= ClipTokenizer.end_id:
+            raise UserError(
+                f"{path} knows {config.text.vocab_size} text tokens, CLIP's tokenizer has {ClipTokenizer.end_id + 1}; "
+                "train with text.vocab_size at its default"
+            )
         kind = Henasy if any(name.startswith("entity_encoder.") for name in state) else DualEncoder
         try:
             with torch.device("meta"):  # nothing is initialised only to be overwritten

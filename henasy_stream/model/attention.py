@@ -92,7 +92,7 @@ class DividedAttention(Attention):
             grouped = torch.cat([shared[:, None].expand(-1, groups, -1, -1, -1, -1), grouped], 2)
         key, value = grouped.flatten(0, 1).transpose(1, 3).unbind(2)  # (B * groups, H, P + members, d)
         out = F.scaled_dot_product_attention(query.flatten(0, 1).transpose(1, 2), key, value)
-        out = out.transpose(1, 2).view(batch, groups, -1, heads * depth)
+        out = out.transpose(1, 2).reshape(batch, groups, -1, heads * depth)
         if self.axis == "time":
             out = out.transpose(1, 2)
         out = out.flatten(1, 2)

@@ -5,6 +5,7 @@ Shapes: B batch, T frames, G groups, N input tokens of a frame, D width.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, NamedTuple
 
 import torch
@@ -32,7 +33,7 @@ def gumbel_noise(like: Tensor) -> Tensor:
 
 def at_least_float32(x: Tensor) -> Tensor:
     """Half precision becomes float32; float32 and float64 stay."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 def assign(logits: Tensor, noise: Tensor | None = None) -> Assignment:
@@ -52,6 +53,13 @@ def assign(logits: Tensor, noise: Tensor | None = None) -> Assignment:
     choice = noisy.argmax(-2, keepdim=True)
     one_hot = (choice == torch.arange(logits.shape[-2], device=logits.device)[:, None]).to(noisy.dtype)
     return Assignment(soft=soft, hard=one_hot + noisy - noisy.detach())
+
+
+def _no_autocast(device: str) -> AbstractContextManager[object]:
+    # Entered only where there is something to switch off: an exported graph would hold the context.
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 class Grouped(NamedTuple):
@@ -82,10 +90,8 @@ class TemporalAwareGrouping(nn.Module):
         q, k = at_least_float32(self.query(queries)), at_least_float32(keys)
         if self.similarity == "cosine":
             q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
-        if torch.is_autocast_enabled(q.device.type):  # asked first, so that exported graphs hold plain products
-            with torch.autocast(q.device.type, enabled=False):
-                return torch.matmul(q.unsqueeze(1), k.transpose(-1, -2)) * self.scale
-        return torch.matmul(q.unsqueeze(1), k.transpose(-1, -2)) * self.scale
+        with _no_autocast(q.device.type):
+            return torch.matmul(q.unsqueeze(1), k.transpose(-1, -2)) * self.scale
 
     def forward(self, queries: Tensor, inputs: Tensor, *, noise: Tensor | None = None) -> Grouped:
         """Group the tokens of every frame.

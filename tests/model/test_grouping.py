@@ -4,6 +4,7 @@ import copy
 import json
 import math
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -149,7 +150,7 @@ def oracle(tag: TemporalAwareGrouping, q: Tensor, x: Tensor, noise: Tensor | Non
                     similarity[i] = (left * right).sum() * tag.scale
                 soft[b, t, :, j] = similarity.exp() / similarity.exp().sum()
                 noisy = similarity if noise is None else similarity + noise[b, t, :, j]
-                chosen[b, t, j] = max(range(groups), key=lambda i, noisy=noisy: float(noisy[i]))
+                chosen[b, t, j] = noisy.tolist().index(max(noisy.tolist()))
                 members[int(chosen[b, t, j])].append(j)
             for i in range(groups):
                 mean = sum(x[b, t, j] for j in members[i]) / len(members[i]) if members[i] else 0.0
@@ -157,7 +158,7 @@ def oracle(tag: TemporalAwareGrouping, q: Tensor, x: Tensor, noise: Tensor | Non
     return out, soft, chosen
 
 
-def tag_of(width: int, similarity: str = "cosine", seed: int = 0) -> TemporalAwareGrouping:
+def tag_of(width: int, similarity: Literal["cosine", "scaled_dot"] = "cosine", seed: int = 0) -> TemporalAwareGrouping:
     torch.manual_seed(seed)
     return TemporalAwareGrouping(width, similarity=similarity, scale=10.0).double().eval()
 
@@ -315,3 +316,13 @@ def test_the_two_similarities_are_scaled_as_documented():
     assert cosine.logits(q, keys).abs().max() <= 10
     projected = dot.query(q)
     torch.testing.assert_close(dot.logits(q, keys)[0, 0, 1, 2], projected[0, 1] @ keys[0, 0, 2] / 4)
+
+
+@torch.no_grad()
+def test_exported_grouping_holds_plain_products():
+    tag = tag_of(8).float()
+    example = torch.randn(2, 5, 8), torch.randn(2, 4, 11, 8)
+    program = torch.export.export(tag, example)
+    torch.testing.assert_close(program.module()(*example).tokens, tag(*example).tokens)
+    called = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert [name for name in called if "autocast" in name or "promote" in name] == []
