@@ -1,0 +1,45 @@
+"""What the README shows is what the program does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import henasy_stream as hs
+from henasy_stream.live import build_parser, parse
+from tests.runtime.parts import fake_model
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"python -m henasy_stream\.live (--[^#\n]*)", README)
+
+
+def test_every_option_of_the_table_exists():
+    table = README.split("\n## Options")[1].split("\n## ")[0]
+    named = set(re.findall(r"`(--[a-z-]+)", table))
+    assert len(named) > 8
+    assert named <= set(build_parser().options())
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_shown_is_understood(line):
+    assert parse(shlex.split(line)).uri
+
+
+def test_the_loop_runs(monkeypatch, capsys):
+    monkeypatch.setattr(hs, "load", lambda *args, **kwargs: fake_model())
+    examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert "hs.load" in examples[1]
+    names: dict[str, object] = {}
+    exec(examples[1], names)
+    assert len(capsys.readouterr().out.splitlines()) > 60
+    assert names["picture"].shape == (720, 1280, 3)  # type: ignore[attr-defined]
+
+
+def test_files_that_are_linked_are_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if "://" not in target:
+            assert (ROOT / target).exists(), target
