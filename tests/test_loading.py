@@ -218,3 +218,12 @@ def test_a_missing_torch_says_how_to_install_it(weights, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "henasy_stream.backends.torch_backend", None)
     with pytest.raises(UserError, match="pip install torch"):
         load(weights)
+
+
+def test_the_demo_weights_ship_and_know_what_they_are():
+    model = load("demo")
+    assert model.capabilities == {"caption", "entities", "queries"}
+    assert model.spec.synthetic
+    assert "hand" in model.spec.nouns
+    assert len(model.spec.phrases) > 50
+    assert loading.DEMO_WEIGHTS.stat().st_size <= 15e6
