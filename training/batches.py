@@ -24,7 +24,7 @@ class Batch:
     """One batch.
 
     video: (N, T, 3, S, S) normalised.  boxes: (N, T, O, 4) in 0..1, NaN where absent.  named: (N, O) class, UNNAMED or
-    ABSENT.  verb, noun: (N,) classes.  tokens: (N, L) ids of the narrations.
+    ABSENT.  verb, noun: (N,) classes.  rows: (N,) places in the pool.
     """
 
     video: Tensor
@@ -32,7 +32,7 @@ class Batch:
     named: Tensor
     verb: Tensor
     noun: Tensor
-    tokens: Tensor
+    rows: Tensor
 
 
 def token_table(texts: Sequence[str], config: HenasyConfig) -> Tensor:
@@ -64,16 +64,7 @@ class Batches:
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pool))
         rows = np.sort(order[place * self.batch : (place + 1) * self.batch])  # sorted: the pool is read in one sweep
         rng = np.random.default_rng((self.seed, epoch, place))
-        video = normalise(self.pool.frames[rows], self.config)
-        boxes = torch.from_numpy(np.ascontiguousarray(self.pool.boxes[rows]))
-        shape = (len(rows), 1, 3, 1, 1)
-        gain = 1 + self.jitter * rng.uniform(-1, 1, shape)
-        shift = self.jitter * rng.uniform(-1, 1, shape)
-        video = video * torch.from_numpy(gain).float() + torch.from_numpy(shift).float()
-        mirror = torch.from_numpy(rng.random(len(rows)) < 0.5)
-        video[mirror] = video[mirror].flip(-1)
-        mirrored = torch.stack([1 - boxes[..., 2], boxes[..., 1], 1 - boxes[..., 0], boxes[..., 3]], -1)
-        boxes = torch.where(mirror[:, None, None, None], mirrored, boxes)
+        video, boxes = self._augment(self.pool.frames[rows], self.pool.boxes[rows], rng)
         index = torch.from_numpy(rows)
         return Batch(
             video=video,
@@ -81,5 +72,26 @@ class Batches:
             named=self.named[index],
             verb=torch.from_numpy(self.pool.verb_class[rows].astype(np.int64)),
             noun=torch.from_numpy(self.pool.noun_class[rows].astype(np.int64)),
-            tokens=self.tokens[index],
+            rows=index,
         )
+
+    def frames(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """One augmented frame of each clip: video (N, 1, 3, S, S), boxes (N, 1, O, 4), named (N, O)."""
+        time = rng.integers(self.pool.frames.shape[1], size=len(rows))
+        images = np.stack([self.pool.frames[row, t] for row, t in zip(rows, time, strict=True)])[:, None]
+        video, boxes = self._augment(images, self.pool.boxes[rows, time][:, None], rng)
+        return video, boxes, self.named[torch.from_numpy(rows)]
+
+    def _augment(
+        self, frames: npt.NDArray[np.uint8], boxes: npt.NDArray[np.float32], rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Other light and colours, and half of the clips mirrored together with their boxes."""
+        video, boxed = normalise(frames, self.config), torch.tensor(np.asarray(boxes))
+        shape = (len(frames), 1, 3, 1, 1)
+        gain = 1 + self.jitter * rng.uniform(-1, 1, shape)
+        shift = self.jitter * rng.uniform(-1, 1, shape)
+        video = video * torch.from_numpy(gain).float() + torch.from_numpy(shift).float()
+        mirror = torch.from_numpy(rng.random(len(frames)) < 0.5)
+        video[mirror] = video[mirror].flip(-1)
+        mirrored = torch.stack([1 - boxed[..., 2], boxed[..., 1], 1 - boxed[..., 0], boxed[..., 3]], -1)
+        return video, torch.where(mirror[:, None, None, None], mirrored, boxed)

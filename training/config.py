@@ -50,6 +50,10 @@ class Recipe:
     losses: Mapping[str, float]
     batch: int = 128
     steps: int = 1_000
+    text_steps: int = 0
+    """Updates of the text tower on sentences alone, after which it is frozen; 0 trains it with the rest."""
+    tower_steps: int = 0
+    """Updates of the video tower on named boxes of single frames, after those of the text tower and before the run."""
     seed: int = 0
     threads: int = 1
     precision: Literal["float32", "bfloat16"] = "float32"

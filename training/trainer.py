@@ -6,9 +6,11 @@ import json
 import math
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,6 +24,8 @@ from training.config import Recipe
 from training.data.world_pool import BACKGROUND, WorldPool
 from training.losses import LOSSES, LossInputs
 from training.matching import match_boxes
+from training.text_pretraining import pretrain_text
+from training.tower_pretraining import pretrain_tower
 
 
 class Trainer:
@@ -41,14 +45,19 @@ class Trainer:
         self.phrase_tokens = token_table(phrases(), recipe.model)
         self.pixel_mean = torch.tensor(recipe.model.preprocess.mean)
         self.pixel_std = torch.tensor(recipe.model.preprocess.std)
-        decay = [p for p in self.model.parameters() if p.ndim > 1]
-        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        if recipe.text_steps:
+            for parameter in self._text_parameters():
+                parameter.requires_grad_(False)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        decay = [p for p in trained if p.ndim > 1]
+        plain = [p for p in trained if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
             [{"params": decay, "weight_decay": recipe.optim.weight_decay}, {"params": plain, "weight_decay": 0.0}],
             lr=recipe.optim.lr,
             betas=recipe.optim.betas,
         )
         self.done = 0
+        self.prepared = False
         self.seconds = 0.0
 
     @property
@@ -65,14 +74,72 @@ class Trainer:
         progress = step / max(1, self.recipe.steps)
         return optim.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
 
+    def _text_parameters(self) -> list[torch.nn.Parameter]:
+        towers = self.model.towers
+        return [*towers.text.parameters(), towers.text_projection]
+
+    def _pretrain_text(self) -> None:
+        """What `recipe.text_steps` asks for; called once, before the first step."""
+        pool, parameters = self.batches.pool, self._text_parameters()
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        pretrain_text(
+            self.model.encode_text,
+            parameters,
+            self.batches.tokens,
+            pool.verb_class.astype(np.int64) * len(NOUNS) + pool.noun_class,
+            self.noun_tokens,
+            steps=self.recipe.text_steps,
+            seed=self.recipe.seed,
+        )
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+
+    def prepare(self) -> None:
+        """Pretrain the towers as the recipe says; once, before the first step."""
+        if self.prepared:
+            return
+        self.prepared = True
+        if self.recipe.text_steps:
+            self._pretrain_text()
+        if self.recipe.tower_steps:
+            with torch.no_grad():
+                dictionary = self._embed_texts(self.noun_tokens)[:-1]
+            pretrain_tower(
+                self.model.towers,
+                self.batches,
+                self.recipe.model,
+                dictionary,
+                steps=self.recipe.tower_steps,
+                seed=self.recipe.seed,
+            )
+        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def _embed_texts(self, tokens: Tensor) -> Tensor:
+        return F.normalize(self.model.encode_text(tokens).float(), dim=-1)
+
+    @cached_property
+    def _frozen_texts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Narrations of the pool, dictionary and phrases, embedded once."""
+        with torch.no_grad():
+            narrations = torch.cat([self._embed_texts(part) for part in torch.split(self.batches.tokens, 512)])
+            return narrations, self._embed_texts(self.noun_tokens), self._embed_texts(self.phrase_tokens)
+
+    def _texts(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings of the batch's narrations (N, J), of the dictionary with the background, and of all phrases."""
+        if self.recipe.text_steps:
+            narrations, dictionary, all_phrases = self._frozen_texts
+            return narrations[batch.rows], dictionary, all_phrases
+        tokens = self.batches.tokens[batch.rows]
+        return self._embed_texts(tokens), self._embed_texts(self.noun_tokens), self._embed_texts(self.phrase_tokens)
+
     def loss_inputs(self, batch: Batch) -> LossInputs:
         """Run the network on a batch and gather what the losses may ask for."""
         out = self.model(batch.video)
         towers = self.model.towers
         patches = towers.visual.norm(out.patches) @ towers.image_projection
         side = math.isqrt(out.probability.shape[2])
-        dictionary = F.normalize(self.model.encode_text(self.noun_tokens).float(), dim=-1)
-        all_phrases = F.normalize(self.model.encode_text(self.phrase_tokens).float(), dim=-1)
+        narrations, dictionary, all_phrases = self._texts(batch)
         pair = batch.verb * len(NOUNS) + batch.noun
         masks = out.probability.float().unflatten(2, (side, side))  # N T h w E
         entities = F.normalize(out.entities.float(), dim=-1)
@@ -80,7 +147,7 @@ class Trainer:
             match = match_boxes(masks, batch.boxes)
         return LossInputs(
             video=F.normalize(out.video.float(), dim=-1),
-            text=F.normalize(self.model.encode_text(batch.tokens).float(), dim=-1),
+            text=narrations,
             verbs=all_phrases[pair],
             positives=pair[:, None] == pair[None, :],
             entities=entities,
@@ -105,6 +172,7 @@ class Trainer:
         """
         started = time.perf_counter()
         recipe = self.recipe
+        self.prepare()
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.done)
         batch = self.batches[self.done]
@@ -129,8 +197,9 @@ class Trainer:
     def _average(self) -> None:
         """Follow the weights with a moving average, slowly late and quickly early."""
         decay = min(self.recipe.optim.average, (1 + self.done) / (10 + self.done))
-        for name, value in self.model.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay)
+        for name, value in self.model.named_parameters():
+            if value.requires_grad:
+                self.average[name].lerp_(value, 1 - decay)
 
     def averaged_model(self) -> Henasy:
         """A copy for evaluation with the averaged weights."""
@@ -147,6 +216,7 @@ class Trainer:
                 "average": self.average,
                 "optimizer": self.optimizer.state_dict(),
                 "done": self.done,
+                "prepared": self.prepared,
                 "seconds": self.seconds,
                 "rng": torch.get_rng_state(),
             },
@@ -160,7 +230,9 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.done, self.seconds = state["done"], state["seconds"]
+        for moments in self.optimizer.state.values():  # tensors as aligned as an unbroken run's, for its last bits
+            moments |= {name: value.clone() for name, value in moments.items()}
+        self.done, self.seconds, self.prepared = state["done"], state["seconds"], state["prepared"]
         torch.set_rng_state(state["rng"])
         return True
 
@@ -169,6 +241,11 @@ class Trainer:
     ) -> Path:
         """Train to the end and write the weights; returns their path."""
         log = self.out / "log.jsonl"
+        if not self.prepared:
+            started = time.perf_counter()
+            self.prepare()
+            self.seconds += time.perf_counter() - started
+            self.save()
         while self.done < self.recipe.steps:
             values: dict[str, Any] = self.step()
             last = self.done == self.recipe.steps

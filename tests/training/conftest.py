@@ -31,6 +31,8 @@ def tiny_recipe() -> Recipe:
         optim=OptimConfig(lr=1e-3, warmup=2, schedule="cosine", clip=1.0, average=0.9),
         data=DataConfig(clips=24, val_clips=60),
         batch=8,
+        text_steps=3,
+        tower_steps=2,
         steps=6,
         log_every=1,
         eval_every=100,

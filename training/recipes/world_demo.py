@@ -4,8 +4,9 @@
 
 Minutes and scores: henasy_stream/weights/demo.md, the card of the shipped weights.
 
-There is nothing to freeze, so two things differ from the paper's recipe: both towers learn with the rest, and losses
-beyond the paper's (`training/losses_extra.py`) tie a name to the slot that shows it.
+There is no pretrained tower, so two things differ from the paper's recipe: the text tower first learns from sentences
+alone and is frozen then, while the video tower learns with the rest; and losses beyond the paper's
+(`training/losses_extra.py`) tie a name to the slot that shows it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ RECIPE = Recipe(
     data=DataConfig(clips=30_000, labelled_boxes=True),
     losses={
         "ego": 1.0,
-        "noun_entity_box": 0.5,
+        "noun_entity_box": 1.5,
         "verb_entities": 0.5,
         "projection": 1.0,
         "slot_grounding": 0.5,
@@ -36,8 +37,11 @@ RECIPE = Recipe(
         "box_fill": 1.0,
         "box_inside": 0.3,
         "tower_ego": 0.5,
-        "tower_nouns": 1.0,
+        "tower_nouns": 2.0,
     },
-    batch=48,
-    steps=2_500,
+    batch=16,
+    text_steps=400,
+    tower_steps=1_000,
+    steps=3_000,
+    eval_every=500,
 )

@@ -1,0 +1,61 @@
+"""Teach a video tower from scratch what things are, from single frames, before the entities learn where they are.
+
+The paper's global encoder is pretrained (LaViLa) and frozen.  Frames of one clip look alike, so a step over single frames
+of many clips shows a new tower four times as many things for the same work.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from henasy_stream.config import HenasyConfig
+from henasy_stream.model.lavila import DualEncoder
+from training.batches import Batches
+from training.losses_extra import pooled_noun_nce
+from training.rasters import box_masks
+
+BATCH = 64
+LEARNING_RATE = 2e-3
+WARMUP = 50
+
+
+def pretrain_tower(
+    towers: DualEncoder, batches: Batches, config: HenasyConfig, dictionary: Tensor, *, steps: int, seed: int
+) -> float:
+    """The patches inside a named box must choose its noun (`pooled_noun_nce`); returns the last loss.
+
+    Args:
+        towers: the video tower and its projection are trained.
+        batches: gives augmented frames, boxes and names.
+        config: of the model.
+        dictionary: (V, D) embedded nouns, fixed.
+        steps: updates of BATCH frames.
+        seed: draws the frames.
+    """
+    parameters = [*towers.visual.parameters(), towers.image_projection]
+    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.05)
+    rng = np.random.default_rng((seed, 1))
+    loss = torch.zeros(())
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / WARMUP) * (1 - 0.9 * step / steps)
+        rows = rng.choice(len(batches.pool), min(BATCH, len(batches.pool)), replace=False)
+        video, boxes, named = batches.frames(rows, rng)
+        patches = towers.visual.norm(towers.visual(video).hidden[-1][:, 1:]) @ towers.image_projection
+        side = config.vision.grid
+        loss = _naming(patches.view(len(rows), 1, side, side, -1), boxes, named, dictionary)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+    return loss.item()
+
+
+def _naming(patches: Tensor, boxes: Tensor, named: Tensor, dictionary: Tensor) -> Tensor:
+    clip, frame, box = (boxes.isfinite().all(-1) & (named >= 0)[:, None]).nonzero(as_tuple=True)
+    side = patches.shape[2]
+    raster = box_masks(boxes * side, side, side)
+    return pooled_noun_nce(patches, raster, clip, frame, box, named[clip, box], F.normalize(dictionary, dim=-1))
