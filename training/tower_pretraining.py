@@ -1,7 +1,7 @@
 """Teach a video tower from scratch what things are, from single frames, before the entities learn where they are.
 
-The paper's global encoder is pretrained (LaViLa) and frozen.  Frames of one clip look alike, so a step over single frames
-of many clips shows a new tower four times as many things for the same work.
+The paper's global encoder is pretrained (LaViLa) and frozen.  Frames of one clip look alike, so a step over single
+frames of many clips shows a new tower four times as many things for the same work.
 """
 
 from __future__ import annotations

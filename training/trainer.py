@@ -113,6 +113,7 @@ class Trainer:
                 steps=self.recipe.tower_steps,
                 seed=self.recipe.seed,
             )
+        self.model.zero_grad(set_to_none=True)  # or the frozen tower's last gradient would weigh in every clipping
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def _embed_texts(self, tokens: Tensor) -> Tensor:
@@ -230,8 +231,6 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
-        for moments in self.optimizer.state.values():  # tensors as aligned as an unbroken run's, for its last bits
-            moments |= {name: value.clone() for name, value in moments.items()}
         self.done, self.seconds, self.prepared = state["done"], state["seconds"], state["prepared"]
         torch.set_rng_state(state["rng"])
         return True
