@@ -10,16 +10,20 @@ import platformdirs
 from henasy_stream.errors import UserError
 
 
+def cache_path() -> Path:
+    """`$HENASY_CACHE`, else the user's cache folder of this program."""
+    if chosen := os.environ.get("HENASY_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(platformdirs.user_cache_dir("henasy-stream"))
+
+
 def cache_folder() -> Path:
-    """`$HENASY_CACHE`, else the user's cache folder of this program; created if missing.
+    """The same, created if missing.
 
     Raises:
         UserError: it cannot be created.
     """
-    if chosen := os.environ.get("HENASY_CACHE"):
-        folder = Path(chosen).expanduser()
-    else:
-        folder = Path(platformdirs.user_cache_dir("henasy-stream"))
+    folder = cache_path()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

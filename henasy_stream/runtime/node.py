@@ -100,6 +100,8 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
         phrases=parts.phrases,
         progress=Progress(reporter),
     )
+    if publisher is not None:
+        publisher.set_model(parts.model.spec, engine.vocabulary)  # what label_index counts
     try:
         monitor.window_took(engine.warm_up())
     except Exception as error:  # noqa: BLE001 - the loop meets it again and counts it

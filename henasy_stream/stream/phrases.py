@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 
 from henasy_stream.backends.base import Backend
+from henasy_stream.cache import cache_path
 from henasy_stream.errors import UserError
 from henasy_stream.types import FloatArray, ModelSpec
 
@@ -63,12 +63,6 @@ def default_phrases(spec: ModelSpec) -> tuple[str, ...]:
     return load_phrases(_EVERYDAY)
 
 
-def cache_folder() -> Path:
-    """`$HENASY_CACHE`, else the user's cache folder of this program."""
-    chosen = os.environ.get("HENASY_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("henasy-stream"))
-
-
 def embed_cached(backend: Backend, texts: Sequence[str], progress: Progress | None = None) -> FloatArray:
     """(N, D) embeddings of `texts`, from disk when the same weights have seen the same texts.
 
@@ -80,7 +74,7 @@ def embed_cached(backend: Backend, texts: Sequence[str], progress: Progress | No
         return np.zeros((0, backend.spec.embed_dim), np.float32)
     digest = hashlib.sha256("\n".join([backend.spec.model_id, *texts]).encode("utf-8", "surrogatepass")).hexdigest()
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", backend.spec.model_id)[:60]
-    path = cache_folder() / "texts" / f"{name}-{digest[:24]}.npz"
+    path = cache_path() / "texts" / f"{name}-{digest[:24]}.npz"
     probe = backend.embed_texts(texts[:1])
     cached = _read(path, (len(texts), backend.spec.embed_dim))
     if cached is not None and np.abs(cached[:1] - probe).max() <= _PROBE_TOLERANCE:
