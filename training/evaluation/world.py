@@ -73,26 +73,32 @@ def _embed(model: Henasy, pool: WorldPool, batch: int = 50) -> _Embedded:
     return _Embedded(video=torch.cat(video), entities=torch.cat(entities), probability=torch.cat(probability))
 
 
-def _distractors(pool: WorldPool, kind: str, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """(M, 4) rows: another verb and noun ("inter"), or the same verb or the same noun but not both ("intra")."""
+def _questions(pool: WorldPool, kind: str, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """(Q, 5) rows, the right one first: the others have another verb and noun ("inter"), or the same verb or the same
+    noun but not both ("intra").  A clip with too few such others asks nothing.
+    """
     same_verb = pool.verb_class[:, None] == pool.verb_class[None]
     same_noun = pool.noun_class[:, None] == pool.noun_class[None]
     allowed = ~same_verb & ~same_noun if kind == "inter" else same_verb ^ same_noun
-    return np.stack([rng.choice(np.flatnonzero(row), CHOICES - 1, replace=False) for row in allowed])
+    questions = [
+        [clip, *rng.choice(np.flatnonzero(row), CHOICES - 1, replace=False)]
+        for clip, row in enumerate(allowed)
+        if row.sum() >= CHOICES - 1
+    ]
+    return np.array(questions, np.int64).reshape(-1, CHOICES)
 
 
 def _five_way(similarity: npt.NDArray[np.float32], pool: WorldPool, seed: int) -> dict[str, float]:
     rng = np.random.default_rng(seed)
-    rows = np.arange(len(pool))
     scores, types = [], []
     for code, kind in ((1, "inter"), (2, "intra")):
-        choices = np.concatenate([rows[:, None], _distractors(pool, kind, rng)], 1)
-        scores.append(np.take_along_axis(similarity, choices, 1))
-        types.append(np.full(len(pool), code))
-    labels = np.zeros(2 * len(pool), np.int64)
-    # The right answer stands first; a tie must not count as right.
-    flipped = np.concatenate(scores)[:, ::-1]
-    return multiple_choice_accuracy(flipped, labels + CHOICES - 1, np.concatenate(types))
+        questions = _questions(pool, kind, rng)
+        # The right answer last: the first of equal scores is taken, and a tie must not count as right.
+        scores.append(similarity[questions[:, :1], questions[:, ::-1]])
+        types.append(np.full(len(questions), code))
+    labels = np.full(sum(map(len, types)), CHOICES - 1)
+    found = multiple_choice_accuracy(np.concatenate(scores), labels, np.concatenate(types))
+    return {kind: found.get(kind, float("nan")) for kind in ("inter", "intra")}
 
 
 def upsample(probability: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
