@@ -9,7 +9,7 @@ import cv2
 import henasy_stream as hs
 
 FOLDER = Path(__file__).resolve().parent / "images"
-URI, FRAME = "world?seed=7&size=1280x720", 420
+URI, FRAME = "world?seed=1&size=1280x720", 500
 
 
 def main() -> None:
