@@ -100,7 +100,7 @@ def test_conv_stem_is_local_and_row_major():
     picture = torch.zeros(1, 3, 32, 32)
     lit = picture.clone()
     lit[..., 24:, :8] = 3.0
-    # GroupNorm shares its statistics over the picture, so every token moves a little; those near the lit corner move most.
+    # GroupNorm shares its statistics over the picture: all tokens move a little, those near the lit corner most.
     moved = (stem(lit)[0] - stem(picture)[0]).norm(dim=-1).view(4, 4)
     assert moved.sum(1).argmax() == 3
     assert moved[:, :2].sum() > moved[:, 2:].sum()
