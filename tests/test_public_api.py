@@ -33,9 +33,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 @pytest.mark.parametrize("first", ["import henasy_stream.stream.engine", "import henasy_stream.annotate", "hs.Engine"])
 def test_stream_and_annotate_stay_functions_although_modules_have_their_names(first):
-    code = (
-        f"import henasy_stream as hs\n{first}\nprint(callable(hs.annotate), hs.stream.__module__)"
-    )
+    code = f"import henasy_stream as hs\n{first}\nprint(callable(hs.annotate), hs.stream.__module__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["True", "henasy_stream.runtime.api"]
     assert importlib.import_module("henasy_stream.stream.engine").Engine is hs.Engine
