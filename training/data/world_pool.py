@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -140,7 +141,8 @@ def _render_pool(
     narrations: list[str] = []
     base = 10_000_000 * seed
     starts = range(0, clips, _CHUNK)
-    with ProcessPoolExecutor() as workers:
+    # Spawned: a fork of a process whose threads (torch, OpenCV) hold a lock would wait for ever.
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as workers:
         jobs = [
             workers.submit(_render_chunk, split, base + start, min(_CHUNK, clips - start), frames, size, span_s)
             for start in starts
