@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -132,27 +132,21 @@ def _clip(row: Row, nouns: int, verbs: int) -> Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnBoxes:
-    """The box files below `root`, one `<video>.npz` each; called like `HandObjectBoxes`.
-
-    `counts` holds how many of the clips asked for were found and absent, in this process.
-    """
+    """The box files below `root`, one `<video>.npz` each; called like `HandObjectBoxes`."""
 
     root: Path
-    counts: dict[str, int] = field(default_factory=lambda: {"found": 0, "absent": 0}, compare=False)
 
     def __call__(self, clip: Clip) -> Boxes | None:
         """(4 frames, 4 boxes, 4) x0 y0 x1 y1 in 0..1 of the whole frame: two hands, two objects; NaN where absent.
 
         Returns:
-            None where the files don't have the clip, counted.
+            None where the files don't have the clip.
 
         Raises:
             UserError: a damaged file.
         """
         path = self.root / f"{clip.video}.npz"
-        boxes = _by_clip(path).get(_key(clip.start, clip.end)) if path.exists() else None
-        self.counts["absent" if boxes is None else "found"] += 1
-        return boxes
+        return _by_clip(path).get(_key(clip.start, clip.end)) if path.exists() else None
 
 
 def _key(start: float, end: float) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -122,13 +122,22 @@ def find_videos(folder: Path) -> dict[str, Path]:
     return found
 
 
+def total_seconds(videos: Mapping[str, Path]) -> float:
+    """Length of all files together as they say themselves; those that cannot be read count nothing."""
+    total = 0.0
+    for path in videos.values():
+        with suppress(VideoError), VideoReader(path) as reader:
+            total += reader.facts().seconds
+    return total
+
+
 def chunk_videos(
-    videos: dict[str, Path],
+    videos: Mapping[str, Path],
     out: Path,
     settings: ChunkSettings,
     *,
     workers: int = 1,
-    progress: Callable[[str, float], None] = lambda video, seconds: None,
+    progress: Callable[[float], None] = lambda seconds: None,
 ) -> ChunkReport:
     """Chunks every video that a former run with these settings has not finished.
 
@@ -137,7 +146,7 @@ def chunk_videos(
         out: root of the layout; `chunks.jsonl` there says which videos are finished.
         settings: layout and codec.
         workers: videos at a time.
-        progress: told, from any thread, how many seconds of which video have just been done.
+        progress: told, from any thread, how many seconds of video have just been done.
 
     Returns:
         The report; a video that cannot be read is among its errors and leaves no chunk of its own.
@@ -148,6 +157,7 @@ def chunk_videos(
     kept = {
         video: former[video] for video, path in videos.items() if _still_there(former.get(video), path, out, settings)
     }
+    progress(sum(entry.seconds for entry in kept.values()))
     done, errors = dict(kept), {}
     todo = {video: path for video, path in videos.items() if video not in kept}
     stop = Event()
@@ -190,7 +200,7 @@ def _still_there(entry: Chunked | None, path: Path, out: Path, settings: ChunkSe
 
 
 def _chunk(
-    video: str, path: Path, out: Path, settings: ChunkSettings, progress: Callable[[str, float], None], stop: Event
+    video: str, path: Path, out: Path, settings: ChunkSettings, progress: Callable[[float], None], stop: Event
 ) -> Chunked:
     with VideoReader(path) as reader:
         facts = reader.facts()
@@ -214,7 +224,7 @@ def _chunk(
                 writer.add(upright(frame, size), time - number * settings.chunk_s)
                 frames += 1
                 if time - told >= 1.0:
-                    progress(video, time - told)
+                    progress(time - told)
                     told = time
         if writer:
             writer.close()
@@ -224,7 +234,7 @@ def _chunk(
         _remove([out / settings.path(video, number) for number in numbers])
         raise
     seconds = time + (1 / facts.fps if facts.fps else 0.0)
-    progress(video, seconds - told)
+    progress(seconds - told)
     return Chunked(
         video=video, source=str(path), bytes=path.stat().st_size, chunks=tuple(numbers), frames=frames,
         seconds=round(seconds, 3), declared=round(facts.seconds, 3), fps=round(facts.fps, 3), size=size,

@@ -6,8 +6,8 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,15 @@ from training.data.own import COLUMNS, read_own
 from training.data.records import Clip, Skips
 from training.data.tables import checksum
 from training.preparation.boxes import BoxReport, detect_boxes
-from training.preparation.chunking import Chunked, ChunkReport, ChunkSettings, chunk_videos, find_videos
+from training.preparation.chunking import Chunked, ChunkReport, ChunkSettings, chunk_videos, find_videos, total_seconds
 from training.preparation.detectors import Detector
 from training.preparation.llm import Completer
 from training.preparation.narration_files import read_own_csv
 from training.preparation.nouns import find_nouns, named_things, open_dictionary, word_rows
 from training.preparation.parser import load_parser
+from training.preparation.progress import Stage
 from training.preparation.row_files import write_whole
 from training.preparation.verbs import VerbReport, verb_phrases
-
-Stage = Callable[[str, float], Callable[[float], None]]
-"""Begins a stage with its name and size, and gives the function that is told of its progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +34,7 @@ class OwnSettings:
     the nouns that are named at least `min_count` times.  seed: draws the held-out videos.
     """
 
-    chunks: ChunkSettings = ChunkSettings()
+    chunks: ChunkSettings = field(default_factory=ChunkSettings)
     heldout: float = 0.2
     seed: int = 0
     taxonomy: Path | None = None
@@ -96,14 +94,13 @@ def prepare_own(
     named = [video for video in table.videos if video in files]
     if not named:
         raise UserError(f"{narrations}: none of its {len(table.videos)} videos (e.g. {table.videos[0]}) is in {videos}")
-    tell = stage("videos", 0)
-    chunked = chunk_videos(
-        {video: files[video] for video in named}, out / "videos", settings.chunks, workers=settings.workers,
-        progress=lambda _, seconds: tell(seconds),
-    )  # fmt: skip
+    sources = {video: files[video] for video in named}
+    tell = stage("videos", total_seconds(sources))
+    chunked = chunk_videos(sources, out / "videos", settings.chunks, workers=settings.workers, progress=tell)
     for path, reason in chunked.errors.items():
         skips.add("video can't be read", f"{path}: {reason}")
-    clips = [clip for clip in table if (clip := _within(clip, chunked.done, files, skips))]
+    usable = (_within(clip, chunked.done, files, skips) for clip in table)
+    clips = [clip for clip in usable if clip is not None]
     if not clips:
         raise UserError("; ".join([f"{narrations}: no clip is left", *skips.lines()]))
     texts = [clip.text for clip in clips]
