@@ -130,10 +130,10 @@ def test_nouns_go_to_the_most_similar_slots_and_padding_to_none() -> None:
 def test_a_batch_of_64_takes_less_than_ten_milliseconds() -> None:
     masks, boxes = scene(0, n=64, t=4, m=6, e=8, grid=12)
     seconds = []
-    for _ in range(20):  # the fastest of many: the machine may be busy
-        start = time.perf_counter()
+    for _ in range(20):  # the fastest of many, in processor time: the machine may be busy
+        start = time.process_time()
         match_boxes(masks, boxes)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 0.01
 
 
