@@ -86,7 +86,7 @@ class TorchBackend:
         return cls(model, config, str(metadata.get("model_id", Path(path).stem)), device)
 
     def _normalise(self, clip: UInt8Array) -> Tensor:
-        video = torch.tensor(np.asarray(clip)).to(self._device).permute(0, 3, 1, 2).float()
+        video = torch.from_numpy(np.array(clip, order="C")).to(self._device).permute(0, 3, 1, 2).float()
         return ((video - self._mean) * self._scale).unsqueeze(0)
 
     @torch.inference_mode()
