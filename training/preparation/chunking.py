@@ -42,8 +42,10 @@ class ChunkSettings:
         for option, value, known in (("--layout", self.layout, SHORT_SIDES), ("--codec", self.codec, CODECS)):
             if value not in known:
                 raise UserError(f"{option} {value}: one of {', '.join(known)}")
-        if self.seconds < 0:
-            raise UserError(f"--chunk-seconds {self.seconds}: give a whole number from 1")
+        # Readers tell start seconds from chunk numbers by their distance.
+        shortest = 5 if LAYOUTS[self.layout].by_start else 1
+        if self.chunk_s < shortest:
+            raise UserError(f"--chunk-seconds {self.seconds}: give a whole number from {shortest}")
         if self.short_side and self.short_side < 16:
             raise UserError(f"--short-side {self.short_side}: give at least 16 pixels")
 

@@ -19,8 +19,8 @@ from training.preparation.arguments import parser
 from training.preparation.chunking import ChunkReport, ChunkSettings, chunk_videos, find_videos, total_seconds
 from training.preparation.doctor import Finding, examine
 from training.preparation.own import OwnReport, OwnSettings, prepare_own
-from training.preparation.progress import Stage
-from training.preparation.steps import detector_of, make_boxes, make_nouns, make_verbs, model_of
+from training.preparation.progress import Outcome, Stage
+from training.preparation.steps import clips_by_file, detector_of, make_boxes, make_nouns, make_verbs, model_of
 
 _STYLES = {"ok": "green", "absent": "dim", "missing": "yellow", "mismatch": "red", "error": "red"}
 
@@ -31,12 +31,12 @@ def _chunk_settings(options: argparse.Namespace) -> ChunkSettings:
     )
 
 
-def _chunks(options: argparse.Namespace, stage: Stage) -> tuple[dict[str, Any], int]:
+def _chunks(options: argparse.Namespace, stage: Stage) -> Outcome:
     settings = _chunk_settings(options)
     videos = find_videos(options.videos)
     tell = stage("videos", total_seconds(videos))
     report = chunk_videos(videos, options.out, settings, workers=options.workers, progress=tell)
-    return _chunk_facts(report), 1 if report.errors else 0
+    return _chunk_facts(report), report.errors
 
 
 def _chunk_facts(report: ChunkReport) -> dict[str, Any]:
@@ -44,11 +44,11 @@ def _chunk_facts(report: ChunkReport) -> dict[str, Any]:
     return {
         "videos": len(done), "kept from before": report.kept, "chunks": sum(len(entry.chunks) for entry in done),
         "seconds": round(sum(entry.seconds for entry in done), 1), "frames": sum(entry.frames for entry in done),
-        "ending early": [entry.video for entry in done if entry.ends_early], "unreadable": report.errors,
+        "ending early": [entry.video for entry in done if entry.ends_early], "unreadable": len(report.errors),
     }  # fmt: skip
 
 
-def _own(options: argparse.Namespace, stage: Stage) -> tuple[dict[str, Any], int]:
+def _own(options: argparse.Namespace, stage: Stage) -> Outcome:
     settings = OwnSettings(
         chunks=_chunk_settings(options), heldout=options.heldout, seed=options.seed, taxonomy=options.taxonomy,
         min_count=options.min_count, workers=options.workers,
@@ -58,7 +58,8 @@ def _own(options: argparse.Namespace, stage: Stage) -> tuple[dict[str, Any], int
         options.videos, options.narrations, options.out, settings, cache=cache, detector=detector_of(options),
         model=model_of(options.llm), stage=stage,
     )  # fmt: skip
-    return _own_facts(report), 1 if report.chunks.errors else 0
+    unreadable = report.boxes.unreadable if report.boxes else {}
+    return _own_facts(report), {**report.chunks.errors, **clips_by_file(unreadable)}
 
 
 def _own_facts(report: OwnReport) -> dict[str, Any]:
@@ -70,16 +71,16 @@ def _own_facts(report: OwnReport) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _example(options: argparse.Namespace, stage: Stage) -> tuple[dict[str, Any], int]:
+def _example(options: argparse.Namespace, stage: Stage) -> Outcome:
     from training.preparation.example import write_example
 
     tell = stage("seconds of video", options.videos * options.seconds)
     write_example(options.out, videos=options.videos, seconds=options.seconds, seed=options.seed, progress=tell)
     return {"videos": str(options.out / "videos"), "narrations": str(options.out / "narrations.csv"),
-            "boxes": str(options.out / "boxes.csv")}, 0  # fmt: skip
+            "boxes": str(options.out / "boxes.csv")}, {}  # fmt: skip
 
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace, Stage], tuple[dict[str, Any], int]]] = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Stage], Outcome]] = {
     "chunks": _chunks,
     "nouns": make_nouns,
     "verbs": make_verbs,
@@ -91,9 +92,11 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Stage], tuple[dict[str, Any],
 
 def _show_facts(console: Console, facts: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in facts.items():
         if isinstance(value, dict):
-            text = "; ".join(f"{key} {entry}" for key, entry in value.items() if entry not in ({}, []))
+            text = "; ".join(f"{key} {entry}" for key, entry in value.items() if not isinstance(entry, dict | list))
         elif isinstance(value, list):
             text = "\n".join(map(str, value)) or "nothing"
         else:
@@ -138,8 +141,11 @@ def _run(options: argparse.Namespace) -> int:
             return lambda amount: bars.advance(task, amount)
 
         with bars:
-            facts, code = _COMMANDS[options.command](options, stage)
+            facts, unreadable = _COMMANDS[options.command](options, stage)
         _show_facts(console, facts)
+        for path, reason in unreadable.items():
+            print(f"prepare: {path}: {reason}", file=sys.stderr)
+        facts, code = {**facts, "unreadable_files": unreadable}, int(bool(unreadable))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from henasy_stream.errors import UserError
-from training.data.chunks import VideoStore
+from training.data.chunks import LAYOUTS, VideoStore
 
 _DEPTH = 4
 
@@ -34,7 +34,8 @@ class DataRoot:
             UserError: the folder's layout contradicts itself.
         """
         some = sorted(set(videos))[:: max(1, len(set(videos)) // 12)][:12]
-        counts = {folder: sum(_has(folder, video) for video in some) for folder in self.folders}
+        anywhere = [VideoStore(root=folder, layout=LAYOUTS["whole"]) for folder in self.folders]
+        counts = {store.root: sum(bool(store.chunks(video)) for video in some) for store in anywhere}
         best = max(self.folders, key=lambda folder: (counts[folder], -len(folder.parts)))
         return VideoStore.open(best, videos, report=lambda line: None) if counts[best] else None
 
@@ -60,7 +61,3 @@ def survey(root: Path) -> DataRoot:
             if not name[:-4].isdecimal():
                 files[name.lower()].append(folder / name)
     return DataRoot(root=root, files=dict(files), folders=tuple(folders))
-
-
-def _has(folder: Path, video: str) -> bool:
-    return any((folder / name).exists() for name in (video, f"{video}.mp4", f"{video}.MP4"))

@@ -69,11 +69,12 @@ class TableDetector:
         self._tolerance = tolerance
         found: dict[str, dict[float, list[tuple[list[float], float, bool]]]] = defaultdict(lambda: defaultdict(list))
         for row in read_table(path, self.COLUMNS, separator=","):
-            time, width, height, *box, score = (
-                row.number_or_nan(c) for c in self.COLUMNS if c not in ("video", "kind")
-            )
-            if not all(map(math.isfinite, (time, width, height, score, *box))) or min(width, height) <= 0:
-                raise row.error("time", "a number of the row is missing or not finite")
+            numbers = {name: row.number_or_nan(name) for name in self.COLUMNS if name not in ("video", "kind")}
+            wrong = [name for name, value in numbers.items() if not math.isfinite(value)]
+            wrong += [name for name in ("width", "height") if numbers[name] <= 0]
+            if wrong:
+                raise row.error(wrong[0], f"{numbers[wrong[0]]:g} makes no sense there")
+            time, width, height, *box, score = numbers.values()
             kind = row.text("kind").strip()
             if kind not in ("hand", "object"):
                 raise row.error("kind", f"{kind!r}; it must be hand or object")

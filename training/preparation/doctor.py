@@ -20,7 +20,9 @@ from training.data.hand_object import HandObjectBoxes, read_taxonomy
 from training.data.lavila_pickles import read_lavila
 from training.data.own import read_own
 from training.data.records import Clip, Skips
+from training.data.tables import read_json
 from training.preparation.data_root import DataRoot, survey
+from training.preparation.narration_files import read_clips
 from training.preparation.row_files import load_rows
 from training.preparation.video_check import VideoCheck, check_videos
 
@@ -146,11 +148,15 @@ def _box_files(folder: Path) -> bool:
 
 def _made(name: str) -> Callable[[_Doctor, Sequence[Path]], Finding]:
     def check(doctor: _Doctor, paths: Sequence[Path]) -> Finding:
-        table, _ = read_egoclip(paths[0])
-        array, words = load_rows(paths[1].parent, name, table)
+        item, facts = f"prepared {name}", read_json(paths[0])
+        source = doctor.root.one(str(facts.get("source"))) if isinstance(facts, dict) else None
+        if source is None:
+            return Finding(item=item, status="missing", remarks=("their narrations are not here",))
+        table, _ = read_clips(source)
+        array, words = load_rows(paths[0].parent, name, table)
         empty = int((array[:, 0] < 0).sum())
-        said = f"{len(words):,} for {len(array):,} clips, {empty:,} of them without any"
-        return Finding(item=f"prepared {name}", status="ok", found=said)
+        said = f"{len(words):,} words for {len(array):,} clips of {source.name}, {empty:,} of them without any"
+        return Finding(item=item, status="ok", found=said)
 
     return check
 
@@ -211,8 +217,8 @@ _ITEMS = (
     _Item(name="LaViLa's clips", files=("ego4d_train.pkl",), check=_lavila),
     _Item(name="noun taxonomy", files=("narration_noun_taxonomy.csv",), check=_taxonomy),
     _Item(name="hand and object boxes", files=("egoclip.csv",), check=_boxes),
-    _Item(name="prepared nouns", files=("egoclip.csv", "nouns.json"), check=_made("nouns")),
-    _Item(name="prepared verbs", files=("egoclip.csv", "verbs.json"), check=_made("verbs")),
+    _Item(name="prepared nouns", files=("nouns.json",), check=_made("nouns")),
+    _Item(name="prepared verbs", files=("verbs.json",), check=_made("verbs")),
     _Item(name="EgoMCQ", files=("egomcq.json",), check=_egomcq),
     _Item(name="EK-100 classification", files=("EPIC_100_validation.csv",), check=_epic),
     _Item(

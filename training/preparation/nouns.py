@@ -1,7 +1,8 @@
 """Which nouns a narration names: rows of a taxonomy, or of a dictionary that is made from the narrations.
 
 Narrations that carry noun tags (EgoClip) go through `training.data.hand_object.narration_nouns`, HelpingHands' rule to
-the letter.  One's own have no tags: here every row of the taxonomy may be named, and plurals in -es and -ies count too.
+the letter.  One's own have no tags: here every row of the taxonomy may be named, and plurals in -es, -ies and -ves
+count too.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def _forms(word: str) -> list[str]:
         forms.append(word[:-2])
     if word.endswith("ies"):
         forms.append(word[:-3] + "y")
+    if word.endswith("ves"):
+        forms += [word[:-3] + "fe", word[:-3] + "f"]
     return forms
 
 
@@ -84,7 +87,9 @@ def _thing(token: Any) -> str:
     possessive = any(child.tag_ == "POS" for child in token.children)
     if token.dep_ not in _THING_DEPS or len(head) < 2 or possessive or head in _NO_THINGS:
         return ""
-    before = [child.lower_ for child in token.lefts if child.dep_ == "compound" and child.i == token.i - 1]
+    # Parsers take the first half of "chopping board" or "frying pan" for an adjective as often as for a compound.
+    joined = [child for child in token.lefts if child.dep_ == "compound" or child.tag_ == "VBG"]
+    before = [child.lower_ for child in joined if child.i == token.i - 1]
     return f"{before[0]} {head}" if before and len(before[0]) > 1 else head
 
 

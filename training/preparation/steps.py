@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from henasy_stream.cache import cache_folder
 from henasy_stream.errors import UserError
@@ -20,12 +19,12 @@ from training.preparation.llm import LanguageModel
 from training.preparation.narration_files import read_clips
 from training.preparation.nouns import MAX_NOUNS, find_nouns, named_things, open_dictionary, word_rows
 from training.preparation.parser import load_parser, parser_name
-from training.preparation.progress import Stage
+from training.preparation.progress import Outcome, Stage
 from training.preparation.row_files import save_rows
 from training.preparation.verbs import verb_phrases
 
 
-def make_nouns(options: argparse.Namespace, stage: Stage) -> tuple[dict[str, Any], int]:
+def make_nouns(options: argparse.Namespace, stage: Stage) -> Outcome:
     """Writes `nouns.npy`, `nouns.txt` and `nouns.json`."""
     table, skips = read_clips(options.narrations)
     if options.taxonomy:
@@ -48,7 +47,7 @@ def make_nouns(options: argparse.Namespace, stage: Stage) -> tuple[dict[str, Any
         engine = parser_name()
     about = {"engine": engine, "source": options.narrations.name, "without any": sum(not row for row in rows)}
     save_rows(options.out, "nouns", table, rows, words, width=MAX_NOUNS, about=about)
-    return {"clips": len(table), "words": len(words), **about, "left out or mended": skips.lines()}, 0
+    return {"clips": len(table), "words": len(words), **about, "left out or mended": skips.lines()}, {}
 
 
 def _by_taxonomy(
@@ -68,7 +67,7 @@ def _by_taxonomy(
     return rows
 
 
-def make_verbs(options: argparse.Namespace, stage: Stage) -> tuple[dict[str, Any], int]:
+def make_verbs(options: argparse.Namespace, stage: Stage) -> Outcome:
     """Writes `verbs.npy`, `verbs.txt` (the phrases) and `verbs.json`."""
     table, skips = read_clips(options.narrations)
     texts = [clip.text for clip in table]
@@ -83,11 +82,11 @@ def make_verbs(options: argparse.Namespace, stage: Stage) -> tuple[dict[str, Any
     width = max(1, min(MAX_PHRASES, max(map(len, rows))))
     about = {"engine": model.name if model else parser_name(), "source": options.narrations.name, **asdict(report)}
     save_rows(options.out, "verbs", table, rows, words, width=width, about=about)
-    return {"clips": len(table), "phrases": len(words), **about, "left out or mended": skips.lines()}, 0
+    return {"clips": len(table), "phrases": len(words), **about, "left out or mended": skips.lines()}, {}
 
 
-def make_boxes(options: argparse.Namespace, stage: Stage) -> tuple[dict[str, Any], int]:
-    """Writes `<out>/<video>.npz`; the code is 1 if frames of some clip could not be read."""
+def make_boxes(options: argparse.Namespace, stage: Stage) -> Outcome:
+    """Writes `<out>/<video>.npz`; clips whose frames can't be read have none."""
     table, skips = read_clips(options.narrations)
     detector = detector_of(options)
     if detector is None:
@@ -95,8 +94,14 @@ def make_boxes(options: argparse.Namespace, stage: Stage) -> tuple[dict[str, Any
     notes: list[str] = []
     store = VideoStore.open(options.videos, table.videos, chunk_s=options.chunk_seconds, report=notes.append)
     report = detect_boxes(table, store, detector, options.out, progress=stage("clips", len(table)))
-    facts = {"videos": notes[0], "detector": detector.name, **asdict(report), "left out or mended": skips.lines()}
-    return facts, int(bool(report.unreadable))
+    counts = {**asdict(report), "unreadable": sum(report.unreadable.values())}
+    facts = {"videos": notes[0], "detector": detector.name, **counts, "left out or mended": skips.lines()}
+    return facts, clips_by_file(report.unreadable)
+
+
+def clips_by_file(unreadable: Mapping[str, int]) -> dict[str, str]:
+    """What to say of files that some clips could not be read from."""
+    return {path: f"frames of {count} clips can't be read" for path, count in unreadable.items()}
 
 
 def detector_of(options: argparse.Namespace) -> Detector | None:
