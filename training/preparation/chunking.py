@@ -16,7 +16,9 @@ from training.data.records import VideoError
 from training.data.video_index import pyav
 from training.preparation.encoding import CODECS, ChunkWriter, VideoReader, resized, upright
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp"})
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp", ".gif"}
+)
 """What a camera may have written, in lower case."""
 LOG = "chunks.jsonl"
 

@@ -132,11 +132,16 @@ def prepare_own(
         boxes = detect_boxes(
             own.clips, own.store(lambda line: None), detector, out / "boxes", progress=stage("boxes", len(own.clips))
         )
-    early = [entry.video for entry in chunked.done.values() if entry.ends_early]
+    remarks = skips.lines()
+    remarks += [
+        f"{entry.video}: ends earlier than its file says" for entry in chunked.done.values() if entry.ends_early
+    ]
+    if settings.heldout and not heldout:
+        remarks.append("nothing is held out: there is only one video")
     return OwnReport(
         clips=len(clips), heldout_clips=sum(clip.video in heldout for clip in clips), heldout=tuple(sorted(heldout)),
         chunks=chunked, verbs=verbs, nouns=len(words), without_noun=sum(not nouns for nouns in things), boxes=boxes,
-        remarks=(*skips.lines(), *(f"{video}: ends earlier than its file says" for video in early)),
+        remarks=tuple(remarks),
     )  # fmt: skip
 
 
