@@ -58,7 +58,7 @@ def action_phrases(texts: Iterable[str], parser: Any, *, workers: int = 1) -> It
 
 
 def _phrases(document: Any) -> list[str]:
-    verbs = [token for token in document if _is_action(token)]
+    verbs = [token for token in document if _is_action(token) or _misread(document, token)]
     forced = _first_word(document)
     if forced is not None and all(token.i != forced.i for token in verbs):
         verbs = [forced, *(token for token in verbs if token.i > forced.i)]
@@ -95,6 +95,13 @@ def _is_action(token: Any) -> bool:
         verb = token.head.head.head
         return token.tag_ == "VBG" and token.head.dep_ == "pobj" and verb.lemma_ in _INTRANSITIVE
     return False
+
+
+def _misread(document: Any, token: Any) -> bool:
+    """Whether a verb was taken for a noun: "picks a cloth and folds it"."""
+    if token.tag_ != "NNS" or token.dep_ != "conj" or not 0 < token.i < len(document) - 1:
+        return False
+    return document[token.i - 1].dep_ == "cc" and document[token.i + 1].tag_ in ("DT", "PRP", "PRP$")
 
 
 def _chained(token: Any) -> bool:

@@ -120,7 +120,7 @@ def _show_findings(console: Console, findings: Sequence[Finding]) -> None:
 
 
 def _doctor(options: argparse.Namespace, console: Console) -> tuple[dict[str, Any], int]:
-    findings = examine(options.root, probe=max(1, options.probe))
+    findings = examine(options.root, probe=options.probe)
     _show_findings(console, findings)
     bad = any(finding.status in ("missing", "mismatch", "error") for finding in findings)
     return {"findings": [asdict(finding) for finding in findings]}, int(bad)
