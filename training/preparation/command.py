@@ -16,11 +16,12 @@ from rich.table import Table
 from henasy_stream.cache import cache_folder
 from henasy_stream.errors import UserError, debugging
 from training.preparation.arguments import parser
-from training.preparation.chunking import ChunkReport, ChunkSettings, chunk_videos, find_videos, total_seconds
+from training.preparation.chunking import ChunkReport, ChunkSettings, chunk_videos, total_seconds
 from training.preparation.doctor import Finding, examine
 from training.preparation.own import OwnReport, OwnSettings, prepare_own
 from training.preparation.progress import Outcome, Stage
 from training.preparation.steps import clips_by_file, detector_of, make_boxes, make_nouns, make_verbs, model_of
+from training.preparation.video_files import find_videos
 
 _STYLES = {"ok": "green", "absent": "dim", "missing": "yellow", "mismatch": "red", "error": "red"}
 

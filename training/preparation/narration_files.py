@@ -12,7 +12,7 @@ from training.data.egoclip import read_egoclip
 from training.data.lavila_pickles import read_lavila
 from training.data.records import Clip, Skips
 from training.data.tables import Row, read_table
-from training.preparation.chunking import VIDEO_SUFFIXES
+from training.preparation.video_files import VIDEO_SUFFIXES
 
 OWN_COLUMNS = ("video", "start", "end", "narration")
 

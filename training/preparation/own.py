@@ -17,7 +17,7 @@ from training.data.own import COLUMNS, read_own
 from training.data.records import Clip, Skips
 from training.data.tables import checksum
 from training.preparation.boxes import BoxReport, detect_boxes
-from training.preparation.chunking import Chunked, ChunkReport, ChunkSettings, chunk_videos, find_videos, total_seconds
+from training.preparation.chunking import Chunked, ChunkReport, ChunkSettings, chunk_videos, total_seconds
 from training.preparation.detectors import Detector
 from training.preparation.llm import Completer
 from training.preparation.narration_files import read_own_csv
@@ -26,6 +26,7 @@ from training.preparation.parser import load_parser
 from training.preparation.progress import Stage
 from training.preparation.row_files import write_whole
 from training.preparation.verbs import VerbReport, verb_phrases
+from training.preparation.video_files import find_videos
 
 
 @dataclass(frozen=True, kw_only=True)

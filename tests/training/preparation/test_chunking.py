@@ -18,8 +18,9 @@ from training.data.clip_reader import read_clip
 from training.data.decoding import Video
 from training.data.records import Clip
 from training.data.sampling import lavila_ids
-from training.preparation.chunking import LOG, ChunkSettings, chunk_videos, find_videos, read_log, total_seconds
+from training.preparation.chunking import LOG, ChunkSettings, chunk_videos, read_log, total_seconds
 from training.preparation.encoding import ChunkWriter, VideoReader, resized
+from training.preparation.video_files import find_videos
 
 ROOT = Path(__file__).resolve().parents[3]
 

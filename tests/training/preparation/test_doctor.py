@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from henasy_stream.errors import UserError
-from training.preparation.chunking import ChunkSettings, chunk_videos, find_videos
+from training.preparation.chunking import ChunkSettings, chunk_videos
 from training.preparation.doctor import examine
+from training.preparation.video_files import find_videos
 
 COLUMNS = (
     "clip_idx", "video_uid", "video_dur", "narration_source", "narration_ind", "narration_time", "clip_start",
