@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,7 @@ class ClipReader:
         if self.boxes is not None and (self.frames != BOX_SHAPE[0] or self.jitter or self.rule != "lavila"):
             raise ValueError(f"hand and object boxes are for LaViLa's {BOX_SHAPE[0]} middle frames of a clip")
 
-    def __call__(self, clip: Clip, rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]]:
+    def __call__(self, clip: Clip, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
         """{"frames": (T, S, S, 3) uint8 RGB} and, with boxes, the two hands and two objects of each frame.
 
         Those are {"boxes": (T, 4, 4) float32 in 0..1 of the square}, NaN where absent or outside what the network
@@ -53,7 +54,7 @@ class ClipReader:
         images = read_clip(self.store, clip, self.frames, rule=self.rule, rng=rng if self.jitter else None)
         height, width = images.shape[1:3]
         view = View.plan(height, width, self.size, self.resize)
-        arrays: dict[str, npt.NDArray[np.generic]] = {"frames": np.stack([view.apply(image) for image in images])}
+        arrays: dict[str, npt.NDArray[Any]] = {"frames": np.stack([view.apply(image) for image in images])}
         if self.boxes is not None:
             boxes = self.boxes(clip)
             arrays["boxed"] = np.array(boxes is not None)

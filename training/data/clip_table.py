@@ -6,9 +6,11 @@ would make every worker's copy its own.
 
 from __future__ import annotations
 
+import operator
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +82,8 @@ class ClipTable:
     def __len__(self) -> int:
         return len(self.video)
 
-    def __getitem__(self, row: int) -> Clip:
+    def __getitem__(self, row: SupportsIndex) -> Clip:
+        row = operator.index(row)
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         row %= len(self)

@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from training.data.clip_table import ClipTable
 from training.data.negatives import SceneNegatives
 from training.data.records import Clip, ClipError
 
-Arrays = Mapping[str, npt.NDArray[np.generic]]
+Arrays = Mapping[str, npt.NDArray[Any]]
 Read = Callable[[Clip, np.random.Generator], Arrays]
 
 MIN_READS = 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, SupportsIndex
 
 import cv2
 import numpy as np
@@ -13,6 +14,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.data.loader import Arrays, Read
 from training.data.records import Clip, ClipError
+
+
+class Clips(Protocol):
+    """A `ClipTable`, or a list or tuple of clips."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, row: SupportsIndex, /) -> Clip: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,7 +34,7 @@ class OrderedBatch:
 
 @dataclass(frozen=True)
 class _Clips(Dataset[tuple[int, Arrays | ClipError]]):
-    clips: Sequence[Clip]
+    clips: Clips
     read: Read
 
     def __getitem__(self, row: int) -> tuple[int, Arrays | ClipError]:
@@ -37,12 +45,12 @@ class _Clips(Dataset[tuple[int, Arrays | ClipError]]):
 
 
 def read_in_order(
-    clips: Sequence[Clip], read: Read, *, batch: int, workers: int = 0, rows: Sequence[int] | None = None
+    clips: Clips, read: Read, *, batch: int, workers: int = 0, rows: Sequence[int] | None = None
 ) -> Iterator[OrderedBatch]:
     """Read clips, `batch` at a time, in `workers` processes; the result doesn't depend on their number.
 
     Args:
-        clips: all of them; a `ClipTable` will do.
+        clips: all of them.
         read: what a clip becomes, e.g. a `ClipReader`; its generator is seeded by the row.
         batch: clips of a batch; the last may have fewer.
         workers: processes; 0 reads in this one.

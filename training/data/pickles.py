@@ -65,10 +65,16 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """How those protocols write bytes of length 0."""
+    return b""
+
+
 _ARRAY_NAMES: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _ARRAY_TYPE,
     ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _latin1,
+    ("__builtin__", "bytes"): _no_bytes,
     **{
         (f"numpy.{core}.{module}", name): function
         for core in ("core", "_core")  # the one of NumPy 1, the other of NumPy 2

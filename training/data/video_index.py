@@ -29,7 +29,8 @@ class VideoIndex:
     """What a file holds.
 
     pts: (N,) int64 times at which its frames are shown, ascending, in ticks of `time_base` seconds.  keys: (K,) times
-    of the frames where decoding can start.  fps: mean frame rate.
+    of the frames where decoding can start; in open groups of pictures they may be a few frames early.  fps: mean frame
+    rate.  width, height: before any rotation.
     """
 
     pts: npt.NDArray[np.int64]
