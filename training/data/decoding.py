@@ -88,9 +88,12 @@ class Video:
 
     def _from_key(self, wanted: npt.NDArray[np.int64], found: dict[int, Frames]) -> None:
         """Decode from the last key frame before the next wanted frame until a later key frame is nearer to the next."""
-        place = len(found)
+        place, context = len(found), self._stream.codec_context
+        times = set(wanted.tolist())
         start, packets = self._seek(int(wanted[place]))
         for packet in packets:
+            # Frames that no other refers to need no decoding on the way; about half of them with B-frames.
+            context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in times else "NONREF"
             for frame in packet.decode():
                 if frame.pts is None or frame.pts < start:
                     continue  # shown before the key frame, refers to frames that were not decoded
