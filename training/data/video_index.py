@@ -111,7 +111,7 @@ def _even_times(
     container: InputContainer, stream: VideoStream
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
     """Times from the container's own index, if it is complete and evenly spaced; no packet is read."""
-    entries = getattr(stream, "index_entries", ())
+    entries = stream.index_entries
     if not _WITH_INDEX & set(container.format.name.split(",")) or len(entries) < 2 or len(entries) != stream.frames:
         return None
     listed = [(entry.timestamp, entry.is_keyframe, entry.is_discard) for entry in entries]
