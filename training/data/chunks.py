@@ -15,6 +15,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -129,28 +130,32 @@ class VideoStore:
         return folder / f"{number}.mp4"
 
     def _describe(self, found: dict[str, Found]) -> str:
-        """The layout, checked against the length of a chunk that has a successor, and the pictures' size and rate."""
-        errors = []
+        """The layout, the pictures' size and rate.
+
+        Lengths are checked against chunks that have a successor; a few damaged or cut ones don't hide the layout.
+        """
+        unreadable, wrong = "", ""
+        for path, followed in self._probes(found):
+            if wrong and not followed:
+                break
+            try:
+                with Video(path) as file:
+                    index = file.index
+            except VideoError as error:
+                unreadable = unreadable or str(error)
+                continue
+            if not followed or abs(index.duration - self.layout.chunk_s) <= max(1.0, 0.02 * self.layout.chunk_s):
+                return f"{self._name()}, {index.width} x {index.height}, {index.fps:.3f} fps"
+            wrong = wrong or f"{path} lasts {index.duration:.1f} s and another chunk follows; name the chunks' length"
+        raise UserError(f"{self.root}: {self._name()}? {wrong or unreadable or 'there are no such chunks'}")
+
+    def _probes(self, found: dict[str, Found]) -> list[tuple[Path, bool]]:
+        """The first chunks of each video and whether another one follows; those that one follows come first."""
+        probes = []
         for video in found:
             chunks = self.chunks(video)
-            for chunk, path in chunks.items():
-                try:
-                    with Video(path) as file:
-                        index = file.index
-                except VideoError as error:
-                    errors.append(str(error))
-                    continue
-                if chunk + 1 in chunks:
-                    self._check_length(path, index.duration)
-                return f"{self._name()}, {index.width} x {index.height}, {index.fps:.3f} fps"
-        raise UserError(f"{self.root}: no video looked for can be read; {errors[0] if errors else self._name()}")
-
-    def _check_length(self, path: Path, seconds: float) -> None:
-        if abs(seconds - self.layout.chunk_s) > max(1.0, 0.02 * self.layout.chunk_s):
-            raise UserError(
-                f"{path}: lasts {seconds:.1f} s and another chunk follows, but chunks of the layout {self.layout.name} "
-                f"have {self.layout.chunk_s:g} s; name the layout, or the length of its chunks"
-            )
+            probes += [(path, chunk + 1 in chunks) for chunk, path in islice(chunks.items(), 3)]
+        return sorted(probes, key=lambda probe: not probe[1])
 
     def _name(self) -> str:
         if self.layout.name == "whole":

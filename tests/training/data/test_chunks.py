@@ -59,9 +59,11 @@ def test_an_explicit_layout_is_taken(roots):
     assert store.layout.chunk_s == 600
 
 
-def test_a_chunk_of_another_length_than_the_layouts_is_an_error(roots):
-    with pytest.raises(UserError, match=r"0\.mp4: lasts 600\.0 s and another chunk follows"):
-        VideoStore.open(roots / "egovlp", ["a"], chunk_s=100, report=print)
+def test_chunks_of_another_length_than_the_layouts_are_an_error(tmp_path, write_video):
+    for index in range(3):
+        write_video(tmp_path / "a" / f"{index}.mp4", 600, fps=1)
+    with pytest.raises(UserError, match=r"chunks of 300 s named by index\? .*0\.mp4 lasts 600\.0 s and another"):
+        VideoStore.open(tmp_path, ["a"], layout="egovlp", chunk_s=300, report=print)
 
 
 def test_an_explicit_layout_must_fit_files_or_folders(roots):
@@ -88,9 +90,11 @@ def test_a_damaged_first_chunk_does_not_hide_the_layout(tmp_path, write_video):
         write_video(tmp_path / "a.mp4" / f"{start}.mp4", 150)
     (tmp_path / "a.mp4" / "0.mp4").write_bytes(b"damaged")
     assert VideoStore.open(tmp_path, ["a"], report=lambda _: None).layout.name == "avion"
-    for start in (15, 30):
+    write_video(tmp_path / "a.mp4" / "0.mp4", 40)  # cut off
+    assert VideoStore.open(tmp_path, ["a"], report=lambda _: None).layout.name == "avion"
+    for start in (0, 15, 30):
         (tmp_path / "a.mp4" / f"{start}.mp4").write_bytes(b"damaged")
-    with pytest.raises(UserError, match=r"no video looked for can be read; .*0\.mp4"):
+    with pytest.raises(UserError, match=r"layout avion, .*\? .*0\.mp4: "):
         VideoStore.open(tmp_path, ["a"], report=print)
 
 
