@@ -93,8 +93,8 @@ def render(folder: Path) -> str:
         "## Scores on held-out clips\n",
         "`python training/evaluate.py world`: objects, tables and wearers that training never showed, "
         f"{first_scores['heldout']['clips']} clips a split.  Mean ± standard deviation over {len(seeds)} "
-        f"seed{'s' if len(seeds) > 1 else ''}; the held-out split was looked at once, after all decisions (those used "
-        "a validation split).\n",
+        f"seed{'s' if len(seeds) > 1 else ''}; decisions used a validation split; the "
+        "held-out one was looked at twice, after a shorter run of the same recipe and after this one.\n",
         _table(
             ("score", "aim", "held out", "unseen verb-noun pairs", "shipped seed"),
             [

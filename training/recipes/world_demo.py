@@ -26,7 +26,7 @@ RECIPE = Recipe(
     name="world_demo",
     model=replace(HenasyConfig.demo(), vocabulary=VOCABULARY),
     optim=OptimConfig(lr=2e-3, weight_decay=0.05, warmup=100, schedule="cosine", clip=1.0, average=0.998),
-    data=DataConfig(clips=20_000, labelled_boxes=True),
+    data=DataConfig(clips=30_000, labelled_boxes=True),
     losses={
         "ego": 1.0,
         "noun_entity_box": 1.5,
@@ -41,7 +41,7 @@ RECIPE = Recipe(
     },
     batch=16,
     text_steps=400,
-    tower_steps=800,
-    steps=1_800,
-    eval_every=300,
+    tower_steps=1_500,
+    steps=3_000,
+    eval_every=500,
 )
