@@ -148,6 +148,8 @@ class ClipLoader:
             num_workers=self.workers,
             collate_fn=_collate,
             worker_init_fn=_one_thread,
+            # A fork of a process whose threads (torch, OpenCV) hold a lock would wait for ever.
+            multiprocessing_context="spawn" if self.workers else None,
         )
         for batch in loader:
             if isinstance(batch, str):

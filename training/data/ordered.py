@@ -63,6 +63,8 @@ def read_in_order(
         num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=_one_thread,
+        # A fork of a process whose threads (torch, OpenCV) hold a lock would wait for ever.
+        multiprocessing_context="spawn" if workers else None,
     )
 
 
