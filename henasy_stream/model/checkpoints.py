@@ -151,7 +151,8 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str | 
     """Put `state` into `module`, whose parameters may still be on the meta device.
 
     Raises:
-        UserError: names or shapes differ; says how many and which are missing, unexpected and misshapen.
+        UserError: names, shapes or kinds of number differ; says how many and which are missing, unexpected and
+            misshapen.
     """
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in state.items()}
@@ -159,6 +160,11 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str | 
     unexpected = [name for name in given if name not in wanted]
     misshapen = [
         f"{name} {given[name]} instead of {shape}" for name, shape in wanted.items() if given.get(name, shape) != shape
+    ]
+    misshapen += [
+        f"{name} of {state[name].dtype}"
+        for name, tensor in module.state_dict().items()
+        if name in state and state[name].is_floating_point() != tensor.is_floating_point()
     ]
     if missing or unexpected or misshapen:
         raise UserError(

@@ -134,3 +134,10 @@ def test_strict_loading_fills_a_model_without_memory():
     load_strictly(model, state, "some.pth")
     assert torch.equal(model(torch.ones(1, 2)), torch.full((1, 3), 3.0))
     assert model.weight.requires_grad
+
+
+def test_whole_numbers_in_place_of_weights_are_refused():
+    model = nn.Linear(2, 2)
+    state = model.state_dict() | {"weight": torch.ones(2, 2, dtype=torch.int64)}
+    with pytest.raises(UserError, match=r"1 misshapen \(weight of torch\.int64\)"):
+        load_strictly(model, state, "some.pth")
