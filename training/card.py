@@ -16,6 +16,8 @@ from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from training.losses import PAPER_LOSSES  # noqa: E402 - imports start from the root
+
 ROOT = Path(__file__).resolve().parents[1]
 CARD = ROOT / "henasy_stream" / "weights" / "demo.md"
 
@@ -50,9 +52,9 @@ The synthetic world (`henasy_stream/sources/world.py`) and nothing else: twelve 
 from above by a moving head.  **Labels and captions on real video mean nothing**; the program says so when it starts.
 Texts with words that no narration of the world uses are embedded, but nothing was learned for them.
 
-Trained from scratch, both towers, with boxes that carry their class, as a detector would give them (the paper's recipe
-has boxes without classes, and frozen towers).  Losses beyond the paper's (`training/losses_extra.py`, off in the
-paper's recipe): `noun_entity_box`, `slot_grounding`, `presence`, `box_fill`.
+Trained from scratch, with boxes that carry their class, as a detector would give them (the paper's recipe has boxes
+without classes).  Both towers learn first, the text tower from sentences, the video tower from named boxes of single
+frames; the text tower is frozen then (the paper takes both from LaViLa and freezes both).
 """
 
 
@@ -82,6 +84,7 @@ def render(folder: Path) -> str:
         raise FileNotFoundError(f"{folder} holds no seed*.json; write them with evaluate.py world --json")
     about = [scores["about"] for scores in seeds.values()]
     first_scores, first = next(iter(seeds.values())), about[0]
+    extras = ", ".join(f"`{name}`" for name in first["losses"] if name not in PAPER_LOSSES)
     runs = ", ".join(f"seed {a['seed']}: {a['minutes']} min" for a in about)
     parts = [
         "# Demo weights\n",
@@ -90,6 +93,7 @@ def render(folder: Path) -> str:
         f"{first['steps']} steps of {first['batch']} clips on {first['threads']} CPU thread ({runs}; other work ran "
         "beside).\n",
         KNOWN,
+        f"Losses beyond the paper's (`training/losses_extra.py`, off in the paper's recipe): {extras}.\n",
         "## Scores on held-out clips\n",
         "`python training/evaluate.py world`: objects, tables and wearers that training never showed, "
         f"{first_scores['heldout']['clips']} clips a split.  Mean ± standard deviation over {len(seeds)} "

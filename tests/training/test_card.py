@@ -9,7 +9,15 @@ import pytest
 
 from training.card import CARD, ROOT, ROWS, main, render
 
-ABOUT = {"seed": 0, "minutes": 24.0, "recipe": "world_demo", "steps": 100, "batch": 48, "threads": 1}
+ABOUT = {
+    "seed": 0,
+    "minutes": 24.0,
+    "recipe": "world_demo",
+    "steps": 100,
+    "batch": 48,
+    "threads": 1,
+    "losses": {"ego": 1.0, "presence": 0.5},
+}
 
 
 def write_seed(folder: Path, seed: int, value: float) -> None:
@@ -24,6 +32,8 @@ def test_mean_and_spread_over_seeds(tmp_path: Path) -> None:
     card = render(tmp_path)
     assert "0.600 ± 0.141" in card
     assert "over 2 seeds" in card
+    assert "`presence`" in card
+    assert "`ego`" not in card
 
 
 def test_single_seed_says_so(tmp_path: Path) -> None:
