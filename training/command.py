@@ -49,6 +49,7 @@ def _pool(recipe: Recipe, root: Path, split: str, clips: int, console: Console) 
             split=split,
             clips=clips,
             seed=recipe.data.seed,
+            cut=recipe.data.cut * clips // recipe.data.clips,
             progress=lambda n: progress.advance(task, n),
         )
         progress.update(task, completed=clips)

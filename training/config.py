@@ -31,6 +31,8 @@ class DataConfig:
     """Clips of the synthetic world, rendered once into a pool on disk that every run with these values shares."""
 
     clips: int = 24_000
+    cut: int = 0
+    """How many of the clips are cut out of streams, where things lie over one another and actions follow each other."""
     val_clips: int = 1_000
     seed: int = 0
     jitter: float = 0.2

@@ -11,6 +11,7 @@ import numpy as np
 
 from henasy_stream.errors import UserError
 from henasy_stream.sources._world.clips import WorldClip, WorldObject, paint_clip, plan_clip
+from henasy_stream.sources._world.cuts import cut_clips
 from henasy_stream.sources._world.render import Boxes
 from henasy_stream.sources._world.scene import SPLITS
 from henasy_stream.sources._world.stream import World, WorldAction, WorldTruth
@@ -30,6 +31,7 @@ __all__ = [
     "WorldSource",
     "WorldTruth",
     "WorldView",
+    "cut_clips",
     "narrate",
     "phrase",
     "phrases",

@@ -67,3 +67,11 @@ def test_mirrored_boxes_still_frame_their_objects(tiny_recipe: Recipe, tiny_pool
         inside = video[0, 0, top:bottom, left:right]
         assert (inside == inside.max()).all()
         assert (video[0, 0] == inside.max()).sum() == inside.numel()
+
+
+def test_pool_holds_as_many_cuts_as_asked_for(tiny_recipe: Recipe, tmp_path: Path) -> None:
+    plain = open_pool(tmp_path, tiny_recipe.model, split="train", clips=102, seed=0)
+    mixed = open_pool(tmp_path, tiny_recipe.model, split="train", clips=102, seed=0, cut=2)
+    assert np.array_equal(plain.frames[:100], mixed.frames[:100])
+    assert not np.array_equal(plain.frames[100:], mixed.frames[100:])
+    assert (mixed.noun[100:] == HAND_INDEX).sum(1).tolist() == [2, 2]  # a stream has both hands

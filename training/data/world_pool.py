@@ -8,13 +8,15 @@ Shapes: M clips of the pool, T frames, S picture size, O objects (padded).
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -22,13 +24,15 @@ import numpy.typing as npt
 
 from henasy_stream.config import HenasyConfig
 from henasy_stream.sources import _world
-from henasy_stream.sources.world import NOUNS, render_clip
+from henasy_stream.sources.world import NOUNS, WorldClip, cut_clips, render_clip
 
+Kind = Literal["single", "cut"]
 MAX_OBJECTS = 6
 ABSENT, UNNAMED = -2, -1
 HAND_INDEX = len(NOUNS)
 BACKGROUND = "background"
 _CHUNK = 100
+_STREAM_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,21 @@ class WorldPool:
 _ARRAYS = ("frames", "instances", "boxes", "noun", "target", "verb_class", "noun_class")
 
 
-def _render_chunk(split: str, first: int, count: int, frames: int, size: int, span_s: float) -> dict[str, object]:
+def _single_clips(split: str, first: int, size: int, frames: int, span_s: float) -> Iterator[WorldClip]:
+    for seed in itertools.count(first):
+        yield render_clip(seed, split=split, size=(size, size), num_frames=frames, span_s=span_s)
+
+
+def _cut_clips(split: str, first: int, size: int, frames: int, span_s: float) -> Iterator[WorldClip]:
+    for seed in itertools.count(first):
+        cuts = cut_clips(seed, split, seconds=_STREAM_S, size=(size, size), num_frames=frames, span_s=span_s)
+        # an object carried away for another may be one too many; its clip is left out
+        yield from (clip for clip in cuts if len(clip.objects) <= MAX_OBJECTS)
+
+
+def _render_chunk(
+    kind: Kind, split: str, first: int, count: int, frames: int, size: int, span_s: float
+) -> dict[str, object]:
     cv2.setNumThreads(1)
     out: dict[str, object] = {
         "frames": np.empty((count, frames, size, size, 3), np.uint8),
@@ -77,11 +95,9 @@ def _render_chunk(split: str, first: int, count: int, frames: int, size: int, sp
         "noun_class": np.empty(count, np.int8),
         "narrations": [],
     }
-    for i in range(count):
-        clip = render_clip(first + i, split=split, size=(size, size), num_frames=frames, span_s=span_s)
+    clips = (_single_clips if kind == "single" else _cut_clips)(split, first, size, frames, span_s)
+    for i, clip in enumerate(itertools.islice(clips, count)):
         n = len(clip.objects)
-        if n > MAX_OBJECTS:
-            raise ValueError(f"clip {first + i} has {n} objects; MAX_OBJECTS is {MAX_OBJECTS}")
         out["frames"][i], out["instances"][i] = clip.frames, clip.instances  # type: ignore[index]
         out["boxes"][i, :, :n] = clip.boxes / size  # type: ignore[index]
         out["noun"][i, :n] = [HAND_INDEX if o.noun_index < 0 else o.noun_index for o in clip.objects]  # type: ignore[index]
@@ -98,9 +114,9 @@ def _renderer_digest() -> str:
     return digest.hexdigest()
 
 
-def _key(config: HenasyConfig, split: str, clips: int, seed: int) -> str:
+def _key(config: HenasyConfig, split: str, clips: int, cut: int, seed: int) -> str:
     vision = config.vision
-    text = f"{split}/{clips}/{seed}/{vision.image_size}/{vision.num_frames}/{config.preprocess.span_s}"
+    text = f"{split}/{clips}/{cut}/{seed}/{vision.image_size}/{vision.num_frames}/{config.preprocess.span_s}"
     return f"{split}-{clips}-{hashlib.sha256((_renderer_digest() + text).encode()).hexdigest()[:12]}"
 
 
@@ -111,6 +127,7 @@ def open_pool(
     split: str,
     clips: int,
     seed: int,
+    cut: int = 0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> WorldPool:
     """Open the pool of these values, rendering it first if it is not there.
@@ -121,18 +138,19 @@ def open_pool(
         split: "train", "heldout" or "pairs", as in `render_clip`; splits never share a clip.
         clips: size of the pool.
         seed: pools of different seeds share no clip.
+        cut: how many of the clips are cut out of streams (`cut_clips`); the others are `render_clip`'s.
         progress: told how many clips have just been rendered.
     """
-    folder = root / _key(config, split, clips, seed)
+    folder = root / _key(config, split, clips, cut, seed)
     if not (folder / "narrations.json").exists():
-        _render_pool(folder, config, split, clips, seed, progress)
+        _render_pool(folder, config, split, clips, cut, seed, progress)
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
     narrations = tuple(json.loads((folder / "narrations.json").read_text()))
     return WorldPool(**arrays, narrations=narrations)
 
 
 def _render_pool(
-    folder: Path, config: HenasyConfig, split: str, clips: int, seed: int, progress: Callable[[int], None]
+    folder: Path, config: HenasyConfig, split: str, clips: int, cut: int, seed: int, progress: Callable[[int], None]
 ) -> None:
     building = folder.with_name(f"{folder.name}.{os.getpid()}.building")
     building.mkdir(parents=True, exist_ok=True)
@@ -144,7 +162,16 @@ def _render_pool(
     # Spawned: a fork of a process whose threads (torch, OpenCV) hold a lock would wait for ever.
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as workers:
         jobs = [
-            workers.submit(_render_chunk, split, base + start, min(_CHUNK, clips - start), frames, size, span_s)
+            workers.submit(
+                _render_chunk,
+                "single" if start < clips - cut else "cut",
+                split,
+                base + start,
+                min(_CHUNK, clips - start),
+                frames,
+                size,
+                span_s,
+            )
             for start in starts
         ]
         for start, job in zip(starts, jobs, strict=True):
