@@ -74,7 +74,7 @@ def load(
     report = report or (lambda line: print(line, file=sys.stderr))
     if backend not in BACKENDS:
         raise UserError(f"backend {backend!r}: there are {', '.join(BACKENDS)}")
-    executed = _execute(_weights_file(str(name_or_path), report))
+    executed = _execute(weights_file(str(name_or_path), report))
     return Model(executed, executed.spec)
 
 
@@ -84,8 +84,12 @@ def check_weights(name_or_path: str) -> None:
         _check_path(name_or_path)
 
 
-def _weights_file(name: str, report: Callable[[str], None]) -> Path:
-    """The safetensors file that a name or path stands for."""
+def weights_file(name: str, report: Callable[[str], None]) -> Path:
+    """The safetensors file that a name or path stands for, downloaded or converted where need be.
+
+    Raises:
+        UserError: as `load`.
+    """
     if name == "demo":
         if not DEMO_WEIGHTS.is_file():
             raise UserError(f"the demo weights are missing from this installation ({DEMO_WEIGHTS}); install it again")

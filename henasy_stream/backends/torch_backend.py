@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from henasy_stream.config import HenasyConfig
 from henasy_stream.errors import UserError
 from henasy_stream.model.checkpoints import load_strictly, load_weights
 from henasy_stream.model.henasy import Henasy
-from henasy_stream.model.lavila import DualEncoder
+from henasy_stream.model.lavila import DualEncoder, inflate_temporal
 from henasy_stream.model.tokenizer import ClipTokenizer
 from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, UInt8Array
 
@@ -48,6 +49,36 @@ def spec_of(model_id: str, config: HenasyConfig, *, entities: bool) -> ModelSpec
     )
 
 
+def read_network(path: str | Path, *, num_frames: int | None = None) -> tuple[Henasy | DualEncoder, HenasyConfig, str]:
+    """HENASY or a converted LaViLa dual encoder from our own safetensors, its config and its name.
+
+    Args:
+        path: ends in `.safetensors`, its `.json` beside it.
+        num_frames: length of the temporal embedding, resampled as LaViLa does for its evaluation when it differs.
+
+    Raises:
+        UserError: the file is missing, damaged or of another shape.
+    """
+    state, config, metadata = load_weights(path)
+    if config.text.vocab_size <= ClipTokenizer.end_id:
+        raise UserError(
+            f"{path} knows {config.text.vocab_size} text tokens, CLIP's tokenizer has {ClipTokenizer.end_id + 1}; "
+            "train with text.vocab_size at its default"
+        )
+    kind = Henasy if any(name.startswith("entity_encoder.") for name in state) else DualEncoder
+    temporal = "towers.visual.temporal_embed" if kind is Henasy else "visual.temporal_embed"
+    if num_frames is not None and temporal in state and state[temporal].ndim == 3:
+        state[temporal] = inflate_temporal(state[temporal], num_frames)
+        config = dataclasses.replace(config, vision=dataclasses.replace(config.vision, num_frames=num_frames))
+    try:
+        with torch.device("meta"):  # nothing is initialised only to be overwritten
+            model = Henasy(config) if kind is Henasy else DualEncoder(config.vision, config.text, config.embed_dim)
+    except ValueError as error:
+        raise UserError(f"{Path(path).with_suffix('.json')}: {error}") from None
+    load_strictly(model, state, path)
+    return model.eval(), config, str(metadata.get("model_id", Path(path).stem))
+
+
 class TorchBackend:
     """One model in evaluation mode.  A LaViLa dual encoder gives the video embedding only."""
 
@@ -70,20 +101,8 @@ class TorchBackend:
         Raises:
             UserError: the file is missing, damaged or of another shape.
         """
-        state, config, metadata = load_weights(path)
-        if config.text.vocab_size <= ClipTokenizer.end_id:
-            raise UserError(
-                f"{path} knows {config.text.vocab_size} text tokens, CLIP's tokenizer has {ClipTokenizer.end_id + 1}; "
-                "train with text.vocab_size at its default"
-            )
-        kind = Henasy if any(name.startswith("entity_encoder.") for name in state) else DualEncoder
-        try:
-            with torch.device("meta"):  # nothing is initialised only to be overwritten
-                model = Henasy(config) if kind is Henasy else DualEncoder(config.vision, config.text, config.embed_dim)
-        except ValueError as error:
-            raise UserError(f"{Path(path).with_suffix('.json')}: {error}") from None
-        load_strictly(model, state, path)
-        return cls(model, config, str(metadata.get("model_id", Path(path).stem)), device)
+        model, config, model_id = read_network(path)
+        return cls(model, config, model_id, device)
 
     def _normalise(self, clip: UInt8Array) -> Tensor:
         video = torch.from_numpy(np.array(clip, order="C")).to(self._device).permute(0, 3, 1, 2).float()
