@@ -1,12 +1,13 @@
-"""From the pool to batches: which clips, which texts, and the augmentation.
+"""What a trainer asks of data: batches, the words they use, and how they are put into numbers.
 
-Shapes: N batch, T frames, S picture size, O objects, L tokens.
+Shapes: N batch, T frames, S picture size, O boxes, K nouns and V verbs of a narration, L tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,25 +15,58 @@ import torch
 from torch import Tensor
 
 from henasy_stream.config import HenasyConfig
+from henasy_stream.model.henasy import Henasy
 from henasy_stream.model.tokenizer import ClipTokenizer
-from training.config import DataConfig
-from training.data.world_pool import WorldPool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """One batch.
+    """One rank's part of a batch, on the device of the run.
 
-    video: (N, T, 3, S, S) normalised.  boxes: (N, T, O, 4) in 0..1, NaN where absent.  named: (N, O) class, UNNAMED or
-    ABSENT.  verb, noun: (N,) classes.  rows: (N,) places in the pool.
+    video: (N, T, 3, S, S) normalised.  boxes: (N, T, O, 4) in 0..1 of the square, NaN where absent; a box o is
+    one object throughout.
+    box_noun: (N, O) long index into the dictionary, below 0 where the box has no name.
+    nouns, verbs: (N, K), (N, V) long classes that the narration is tagged with, -1 for padding.
+    texts: the narrations.  phrases: a verb phrase of each.  key: where the batch comes from, for a person.
     """
 
     video: Tensor
     boxes: Tensor
-    named: Tensor
-    verb: Tensor
-    noun: Tensor
-    rows: Tensor
+    box_noun: Tensor
+    nouns: Tensor
+    verbs: Tensor
+    texts: tuple[str, ...]
+    phrases: tuple[str, ...]
+    key: str
+
+
+class TrainingData(Protocol):
+    """Clips for a run.  Batch `step` is a pure function of (seed, step), whatever the number of ranks or workers."""
+
+    @property
+    def dictionary(self) -> tuple[str, ...]:
+        """The nouns among which an entity must choose; `Batch.box_noun` and `Batch.nouns` count them."""
+
+    @property
+    def background(self) -> str | None:
+        """The text for "nothing is here"; None where no loss needs it."""
+
+    @property
+    def num_verbs(self) -> int:
+        """How many classes `Batch.verbs` counts."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one pass over the clips."""
+
+    def batches(self, first: int) -> Iterator[Batch]:
+        """This rank's part of the batches `first`, `first + 1`, … without end."""
+
+    def prepare(self, model: Henasy) -> None:
+        """Teach a new model what it should know before the first step; nothing where it starts from weights."""
+
+    def score(self, model: Henasy) -> dict[str, float]:
+        """Scores of a model in evaluation mode on clips that training never shows; empty where there are none."""
 
 
 def token_table(texts: Sequence[str], config: HenasyConfig) -> Tensor:
@@ -40,58 +74,10 @@ def token_table(texts: Sequence[str], config: HenasyConfig) -> Tensor:
     return torch.from_numpy(ClipTokenizer(config.text.context)(texts))
 
 
-def normalise(frames: npt.NDArray[np.uint8], config: HenasyConfig) -> Tensor:
+def normalise(frames: npt.NDArray[np.uint8] | Tensor, config: HenasyConfig) -> Tensor:
     """(N, T, S, S, 3) uint8 → (N, T, 3, S, S) float, by the weights' own mean and deviation."""
-    video = torch.tensor(np.asarray(frames)).permute(0, 1, 4, 2, 3).float()
-    mean = torch.tensor(config.preprocess.mean).view(1, 1, 3, 1, 1)
-    std = torch.tensor(config.preprocess.std).view(1, 1, 3, 1, 1)
+    video = torch.as_tensor(np.array(frames) if isinstance(frames, np.ndarray) else frames)
+    video = video.permute(0, 1, 4, 2, 3).float()
+    mean = torch.tensor(config.preprocess.mean, device=video.device).view(1, 1, 3, 1, 1)
+    std = torch.tensor(config.preprocess.std, device=video.device).view(1, 1, 3, 1, 1)
     return (video - mean) / std
-
-
-class Batches:
-    """Batch `step` of a run, a pure function of (seed, step): a resumed run sees what the first would have seen."""
-
-    def __init__(self, pool: WorldPool, config: HenasyConfig, *, batch: int, seed: int, data: DataConfig) -> None:
-        if batch > len(pool):
-            raise ValueError(f"a batch of {batch} clips needs a larger pool than {len(pool)}")
-        self.pool, self.config, self.batch, self.seed, self.jitter = pool, config, batch, seed, data.jitter
-        self.tokens = token_table(pool.narrations, config)
-        self.named = torch.from_numpy(pool.named(labelled_boxes=data.labelled_boxes))
-        self.per_epoch = len(pool) // batch
-
-    def __getitem__(self, step: int) -> Batch:
-        epoch, place = divmod(step, self.per_epoch)
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pool))
-        rows = np.sort(order[place * self.batch : (place + 1) * self.batch])  # sorted: the pool is read in one sweep
-        rng = np.random.default_rng((self.seed, epoch, place))
-        video, boxes = self._augment(self.pool.frames[rows], self.pool.boxes[rows], rng)
-        index = torch.from_numpy(rows)
-        return Batch(
-            video=video,
-            boxes=boxes,
-            named=self.named[index],
-            verb=torch.from_numpy(self.pool.verb_class[rows].astype(np.int64)),
-            noun=torch.from_numpy(self.pool.noun_class[rows].astype(np.int64)),
-            rows=index,
-        )
-
-    def frames(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """One augmented frame of each clip: video (N, 1, 3, S, S), boxes (N, 1, O, 4), named (N, O)."""
-        time = rng.integers(self.pool.frames.shape[1], size=len(rows))
-        images = np.stack([self.pool.frames[row, t] for row, t in zip(rows, time, strict=True)])[:, None]
-        video, boxes = self._augment(images, self.pool.boxes[rows, time][:, None], rng)
-        return video, boxes, self.named[torch.from_numpy(rows)]
-
-    def _augment(
-        self, frames: npt.NDArray[np.uint8], boxes: npt.NDArray[np.float32], rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Other light and colours, and half of the clips mirrored together with their boxes."""
-        video, boxed = normalise(frames, self.config), torch.tensor(np.asarray(boxes))
-        shape = (len(frames), 1, 3, 1, 1)
-        gain = 1 + self.jitter * rng.uniform(-1, 1, shape)
-        shift = self.jitter * rng.uniform(-1, 1, shape)
-        video = video * torch.from_numpy(gain).float() + torch.from_numpy(shift).float()
-        mirror = torch.from_numpy(rng.random(len(frames)) < 0.5)
-        video[mirror] = video[mirror].flip(-1)
-        mirrored = torch.stack([1 - boxed[..., 2], boxed[..., 1], 1 - boxed[..., 0], boxed[..., 3]], -1)
-        return video, torch.where(mirror[:, None, None, None], mirrored, boxed)

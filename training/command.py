@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import training.recipes
 from henasy_stream.errors import UserError
 from training.config import Recipe
-from training.data.world_pool import WorldPool, open_pool
-from training.evaluation.world import score_world
+from training.data.opening import open_data
+from training.distributed import device_of, first_rank_first, process_group, ranks_of_environment
+from training.progress import progress_bar
 from training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,29 +38,6 @@ def load_recipe(name: str) -> Recipe:
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(recipe_names())}"
         raise UserError(f"no recipe {name!r}; {hint}")
     return importlib.import_module(f"training.recipes.{name}").RECIPE
-
-
-def _pool(recipe: Recipe, root: Path, split: str, clips: int, console: Console) -> WorldPool:
-    with _progress(console) as progress:
-        task = progress.add_task(f"clips ({split})", total=clips)
-        pool = open_pool(
-            root,
-            recipe.model,
-            split=split,
-            clips=clips,
-            seed=recipe.data.seed,
-            cut=recipe.data.cut * clips // recipe.data.clips,
-            progress=lambda n: progress.advance(task, n),
-        )
-        progress.update(task, completed=clips)
-    return pool
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"), console=console, disable=not console.is_terminal,
-    )  # fmt: skip
 
 
 def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Recipe]:
@@ -91,18 +68,29 @@ def _claim(out: Path, recipe: Recipe) -> None:
 
 
 def train(own: argparse.Namespace, recipe: Recipe) -> None:
-    """Run a recipe to its end, telling a person how it goes."""
-    console = Console(stderr=True)
-    _claim(own.out, recipe)
-    pool = _pool(recipe, own.pools, "train", recipe.data.clips, console)
-    held_out = _pool(recipe, own.pools, "validation", recipe.data.val_clips, console)
-    trainer = Trainer(recipe, pool, own.out)
+    """Run a recipe to its end, telling a person how it goes; one of several ranks under torchrun."""
+    ranks = ranks_of_environment()
+    device = device_of(recipe.device, ranks)
+    console = Console(stderr=True, quiet=ranks.rank > 0)
+    with process_group(ranks, device):
+        with first_rank_first(ranks):
+            _claim(own.out, recipe)
+        data = open_data(recipe, pools=own.pools, ranks=ranks, device=device, console=console)
+        _run(Trainer(recipe, data, own.out, ranks=ranks, device=device), console)
+
+
+def _run(trainer: Trainer, console: Console) -> None:
+    recipe = trainer.recipe
     if trainer.resume():
-        console.print(f"going on from step {trainer.done} of {recipe.steps}")
+        console.print(f"going on from step {trainer.done} of {trainer.steps}")
     parameters = sum(p.numel() for p in trainer.model.parameters())
-    console.print(f"{recipe.name}: {parameters / 1e6:.2f} M parameters, {len(pool)} clips, batch {recipe.batch}")
-    with _progress(console) as progress:
-        task = progress.add_task(recipe.name, total=recipe.steps, completed=trainer.done, note="")
+    trained = sum(p.numel() for p in trainer.trained)
+    console.print(
+        f"{recipe.name}: {parameters / 1e6:.2f} M parameters, {trained / 1e6:.2f} M trained, batch {recipe.batch} on "
+        f"{trainer.ranks.size} × {trainer.device}, {trainer.steps} steps"
+    )
+    with progress_bar(console) as progress:
+        task = progress.add_task(recipe.name, total=trainer.steps, completed=trainer.done, note="")
 
         def report(step: int, values: dict[str, Any]) -> None:
             progress.update(task, completed=step, note=f"loss {values['loss']:.3f}")
@@ -110,7 +98,7 @@ def train(own: argparse.Namespace, recipe: Recipe) -> None:
                 shown = "  ".join(f"{name.removeprefix('val/')} {value:.3f}" for name, value in values.items())
                 console.print(f"step {step}: {shown}")
 
-        weights = trainer.run(report, lambda model: score_world(model, held_out, seed=0).headline())
+        weights = trainer.run(report)
     console.print(f"{trainer.seconds / 60:.1f} minutes of training; weights: {weights}")
 
 

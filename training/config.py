@@ -11,6 +11,8 @@ from typing import Literal
 
 from henasy_stream.config import HenasyConfig
 
+Tower = Literal["video", "text"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
@@ -27,7 +29,7 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class WorldData:
     """Clips of the synthetic world, rendered once into a pool on disk that every run with these values shares."""
 
     clips: int = 24_000
@@ -39,6 +41,10 @@ class DataConfig:
     """Largest relative change and largest shift, in deviations, of each colour channel."""
     labelled_boxes: bool = False
     """Boxes come with their class, as from a detector; otherwise hands and the narrated object alone have a name."""
+    text_steps: int = 0
+    """Updates of the text tower on sentences alone, before the run."""
+    tower_steps: int = 0
+    """Updates of the video tower on named boxes of single frames, after those of the text tower and before the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +54,24 @@ class Recipe:
     name: str
     model: HenasyConfig
     optim: OptimConfig
-    data: DataConfig
+    data: WorldData
     losses: Mapping[str, float]
     batch: int = 128
+    """Clips over all ranks, before hard negatives double them."""
     steps: int = 1_000
-    text_steps: int = 0
-    """Updates of the text tower on sentences alone, after which it is frozen; 0 trains it with the rest."""
-    tower_steps: int = 0
-    """Updates of the video tower on named boxes of single frames, after those of the text tower and before the run."""
+    epochs: int = 0
+    """Sets the steps by passes over the data; 0 counts `steps`."""
+    init: str = ""
+    """Weights to start from: HENASY's (.safetensors), or LaViLa's for the two towers; empty: from scratch."""
+    freeze: tuple[Tower, ...] = ()
+    """Towers that the run leaves as they are; they run without gradient, and a frozen text tower embeds a text once."""
     seed: int = 0
     threads: int = 1
+    device: str = "auto"
+    """"cpu", "cuda", or "auto": a GPU where there is one."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    recompute: bool = False
+    """Activation checkpointing: blocks are run again in the backward pass, for less memory."""
     log_every: int = 25
     eval_every: int = 500
     checkpoint_every: int = 250

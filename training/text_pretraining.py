@@ -48,17 +48,17 @@ def pretrain_text(
     """
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE)
     rng = np.random.default_rng(seed)
-    same_word = torch.arange(len(words))
+    same_word = torch.arange(len(words), device=words.device)
     loss = torch.zeros(())
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / 20) * (1 - step / steps)
         first = rng.integers(len(sentences), size=BATCH)
         second = np.array([rng.choice(np.flatnonzero(meaning == meaning[row])) for row in first])
-        alike = torch.from_numpy(meaning[first][:, None] == meaning[second][None])
+        alike = torch.from_numpy(meaning[first][:, None] == meaning[second][None]).to(sentences.device)
         one, other = encode(sentences[first]), encode(sentences[second])
         apart = encode(words)
-        loss = sum(ego_nce(one, other, alike, TEMPERATURE), torch.zeros(()))
+        loss = sum(ego_nce(one, other, alike, TEMPERATURE), sentences.new_zeros((), dtype=torch.float32))
         loss = loss + F.cross_entropy(cosine(apart, apart) / TEMPERATURE, same_word)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -6,14 +6,16 @@ frames of many clips shows a new tower four times as many things for the same wo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from henasy_stream.config import HenasyConfig
 from henasy_stream.model.lavila import DualEncoder
-from training.batches import Batches
 from training.losses_extra import pooled_noun_nce
 from training.rasters import box_masks
 
@@ -23,13 +25,21 @@ WARMUP = 50
 
 
 def pretrain_tower(
-    towers: DualEncoder, batches: Batches, config: HenasyConfig, dictionary: Tensor, *, steps: int, seed: int
+    towers: DualEncoder,
+    frames: Callable[[npt.NDArray[np.int64], np.random.Generator], tuple[Tensor, Tensor, Tensor]],
+    clips: int,
+    config: HenasyConfig,
+    dictionary: Tensor,
+    *,
+    steps: int,
+    seed: int,
 ) -> float:
     """The patches inside a named box must choose its noun (`pooled_noun_nce`); returns the last loss.
 
     Args:
         towers: the video tower and its projection are trained.
-        batches: gives augmented frames, boxes and names.
+        frames: gives an augmented frame of each of some clips, its boxes and their names.
+        clips: how many there are.
         config: of the model.
         dictionary: (V, D) embedded nouns, fixed.
         steps: updates of BATCH frames.
@@ -42,8 +52,8 @@ def pretrain_tower(
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / WARMUP) * (1 - 0.9 * step / steps)
-        rows = rng.choice(len(batches.pool), min(BATCH, len(batches.pool)), replace=False)
-        video, boxes, named = batches.frames(rows, rng)
+        rows = rng.choice(clips, min(BATCH, clips), replace=False)
+        video, boxes, named = frames(rows, rng)
         patches = towers.visual.norm(towers.visual(video).hidden[-1][:, 1:]) @ towers.image_projection
         side = config.vision.grid
         loss = _naming(patches.view(len(rows), 1, side, side, -1), boxes, named, dictionary)

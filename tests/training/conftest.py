@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from henasy_stream.config import HenasyConfig, TextConfig, VisionConfig
-from training.config import DataConfig, OptimConfig, Recipe
+from training.config import OptimConfig, Recipe, WorldData
+from training.data.world_batches import WorldBatches
 from training.data.world_pool import WorldPool, open_pool
 from training.recipes.world_demo import RECIPE
 
@@ -29,10 +30,8 @@ def tiny_recipe() -> Recipe:
         RECIPE,
         model=model,
         optim=OptimConfig(lr=1e-3, warmup=2, schedule="cosine", clip=1.0, average=0.9),
-        data=DataConfig(clips=24, val_clips=60),
+        data=WorldData(clips=24, val_clips=60, text_steps=3, tower_steps=2),
         batch=8,
-        text_steps=3,
-        tower_steps=2,
         steps=6,
         log_every=1,
         eval_every=100,
@@ -44,3 +43,10 @@ def tiny_recipe() -> Recipe:
 def tiny_pool(tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> WorldPool:
     root = tmp_path_factory.mktemp("pools")
     return open_pool(root, tiny_recipe.model, split="train", clips=tiny_recipe.data.clips, seed=0)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_recipe: Recipe, tiny_pool: WorldPool) -> WorldBatches:
+    return WorldBatches(
+        pool=tiny_pool, config=tiny_recipe.model, batch=tiny_recipe.batch, seed=0, data=tiny_recipe.data
+    )

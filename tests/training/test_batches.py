@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from training.batches import Batches
-from training.config import DataConfig, Recipe
+from training.config import Recipe, WorldData
+from training.data.world_batches import WorldBatches
 from training.data.world_pool import ABSENT, HAND_INDEX, UNNAMED, WorldPool, open_pool
+from training.distributed import Ranks
+
+
+def world(pool: WorldPool, recipe: Recipe, *, seed: int, data: WorldData) -> WorldBatches:
+    return WorldBatches(pool=pool, config=recipe.model, batch=8, seed=seed, data=data)
 
 
 def test_second_opening_reads_the_same_pool(tiny_recipe: Recipe, tmp_path: Path) -> None:
@@ -35,8 +42,8 @@ def test_only_narrator_and_detector_name_objects(tiny_pool: WorldPool) -> None:
 
 
 def test_batch_depends_on_seed_and_step_alone(tiny_recipe: Recipe, tiny_pool: WorldPool) -> None:
-    def batches(seed: int) -> Batches:
-        return Batches(tiny_pool, tiny_recipe.model, batch=8, seed=seed, data=DataConfig(jitter=0.2))
+    def batches(seed: int) -> WorldBatches:
+        return world(tiny_pool, tiny_recipe, seed=seed, data=WorldData(jitter=0.2))
 
     late = batches(0)[7]
     assert torch.equal(late.video, batches(0)[7].video)
@@ -44,9 +51,9 @@ def test_batch_depends_on_seed_and_step_alone(tiny_recipe: Recipe, tiny_pool: Wo
 
 
 def test_epoch_shows_every_clip_once(tiny_recipe: Recipe, tiny_pool: WorldPool) -> None:
-    batches = Batches(tiny_pool, tiny_recipe.model, batch=8, seed=0, data=DataConfig(jitter=0.0))
-    rows = torch.cat([batches[step].rows for step in range(batches.per_epoch)])
-    assert sorted(rows.tolist()) == list(range(len(tiny_pool)))
+    batches = world(tiny_pool, tiny_recipe, seed=0, data=WorldData(jitter=0.0))
+    rows = [int(row) for step in range(batches.steps_per_epoch) for row in re.findall(r"\d+", batches[step].key)]
+    assert sorted(rows) == list(range(len(tiny_pool)))
 
 
 def test_mirrored_boxes_still_frame_their_objects(tiny_recipe: Recipe, tiny_pool: WorldPool) -> None:
@@ -56,10 +63,8 @@ def test_mirrored_boxes_still_frame_their_objects(tiny_recipe: Recipe, tiny_pool
     boxes = np.full_like(tiny_pool.boxes, np.nan)
     boxes[:, :, 0] = np.array([1 / 8, 1 / 4, 1 / 2, 3 / 4], np.float32)
     frames[:, :, size // 4 : 3 * size // 4, size // 8 : size // 2] = 255
-    from dataclasses import replace
-
     pool = replace(tiny_pool, frames=frames, boxes=boxes)
-    batch = Batches(pool, tiny_recipe.model, batch=24, seed=0, data=DataConfig(jitter=0.0))[0]
+    batch = replace(world(pool, tiny_recipe, seed=0, data=WorldData(jitter=0.0)), batch=24)[0]
     x0 = batch.boxes[:, 0, 0, 0]
     assert len(set(x0.tolist())) == 2  # some mirrored, some not
     for video, box in zip(batch.video, batch.boxes[:, 0, 0], strict=True):
@@ -75,3 +80,10 @@ def test_pool_holds_as_many_cuts_as_asked_for(tiny_recipe: Recipe, tmp_path: Pat
     assert np.array_equal(plain.frames[:100], mixed.frames[:100])
     assert not np.array_equal(plain.frames[100:], mixed.frames[100:])
     assert (mixed.noun[100:] == HAND_INDEX).sum(1).tolist() == [2, 2]  # a stream has both hands
+
+
+def test_ranks_share_a_batch_as_one_process_sees_it(tiny_recipe: Recipe, tiny_pool: WorldPool) -> None:
+    whole = world(tiny_pool, tiny_recipe, seed=0, data=WorldData())
+    halves = [replace(whole, ranks=Ranks(rank=rank, size=2))[4] for rank in (0, 1)]
+    assert torch.equal(torch.cat([half.video for half in halves]), whole[4].video)
+    assert halves[0].texts + halves[1].texts == whole[4].texts

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from henasy_stream.config import HenasyConfig, VocabularyConfig
 from henasy_stream.sources.world import HAND, NOUNS, VERBS, phrases
-from training.config import DataConfig, OptimConfig, Recipe
+from training.config import OptimConfig, Recipe, WorldData
 from training.data.world_pool import BACKGROUND
 
 VOCABULARY = VocabularyConfig(
@@ -26,7 +26,8 @@ RECIPE = Recipe(
     name="world_demo",
     model=replace(HenasyConfig.demo(), vocabulary=VOCABULARY),
     optim=OptimConfig(lr=2e-3, weight_decay=0.05, warmup=100, schedule="cosine", clip=1.0, average=0.998),
-    data=DataConfig(clips=30_000, labelled_boxes=True),
+    data=WorldData(clips=30_000, labelled_boxes=True, text_steps=400, tower_steps=1_500),
+    freeze=("text",),
     losses={
         "ego": 1.0,
         "noun_entity_box": 1.5,
@@ -40,8 +41,6 @@ RECIPE = Recipe(
         "tower_nouns": 2.0,
     },
     batch=16,
-    text_steps=400,
-    tower_steps=1_500,
     steps=3_000,
     eval_every=500,
 )

@@ -1,0 +1,158 @@
+"""One process of several (torchrun): its part of a batch, and losses over the whole batch with the right gradients.
+
+Every rank gathers what the losses read and computes the loss of the whole batch; the gradient flows back through the
+rank's own part alone, and the sum over the ranks is the gradient that one process would have had.  So a loss knows
+nothing of ranks, whatever it averages over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from henasy_stream.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """Which process this is (`rank` of `size`), and which of its machine (`local`)."""
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+
+    def share(self, batch: int) -> slice:
+        """This rank's clips of a batch.
+
+        Raises:
+            UserError: the batch can't be divided.
+        """
+        if batch % self.size:
+            raise UserError(f"a batch of {batch} clips can't be divided among {self.size} ranks; change --batch")
+        each = batch // self.size
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+
+ALONE = Ranks()
+CPU = torch.device("cpu")
+
+
+def ranks_of_environment() -> Ranks:
+    """As torchrun says; one process without it."""
+    rank, size, local = (int(os.environ.get(name, default)) for name, default in
+                         (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))  # fmt: skip
+    return Ranks(rank=rank, size=size, local=local)
+
+
+def device_of(name: str, ranks: Ranks) -> torch.device:
+    """Of "cpu", "cuda" (each rank of a machine its own GPU), or "auto".
+
+    Raises:
+        UserError: another name, or a GPU asked for where there is none for this rank.
+    """
+    gpus = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not gpus):
+        return torch.device("cpu")
+    if name not in ("auto", "cuda"):
+        raise UserError(f"no device {name!r}; choose auto, cpu or cuda")
+    if ranks.local >= gpus:
+        raise UserError(
+            f"rank {ranks.rank} finds {gpus} GPUs on its machine and needs number {ranks.local}; "
+            "start fewer processes or choose --device cpu"
+        )
+    torch.cuda.set_device(ranks.local)
+    return torch.device("cuda", ranks.local)
+
+
+@contextmanager
+def first_rank_first(ranks: Ranks) -> Iterator[None]:
+    """Rank 0 runs the body alone, then the others: they find done what it did."""
+    if ranks.rank:
+        dist.barrier()
+    yield
+    if ranks.size > 1 and not ranks.rank:
+        dist.barrier()
+
+
+@contextmanager
+def process_group(ranks: Ranks, device: torch.device) -> Iterator[None]:
+    """The ranks can talk to each other inside (nccl between GPUs, gloo between CPUs); one rank needs nothing."""
+    if ranks.size == 1:
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", rank=ranks.rank, world_size=ranks.size)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, ranks: Ranks) -> Tensor:
+        ctx.rows = slice(ranks.rank * len(part), (ranks.rank + 1) * len(part))
+        parts = [torch.empty_like(part) for _ in range(ranks.size)]
+        dist.all_gather(parts, part.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0][ctx.rows], None
+
+
+class _Shared(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, whole: Tensor, ranks: Ranks) -> Tensor:
+        ctx.size = ranks.size
+        return whole.view_as(whole)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] / ctx.size, None
+
+
+def gather(part: Tensor, ranks: Ranks) -> Tensor:
+    """(N, …) of each rank → (ranks · N, …) in the order of ranks; every rank must bring the same shape."""
+    if ranks.size == 1:
+        return part
+    if part.dtype is torch.bool:
+        return gather(part.to(torch.uint8), ranks).bool()
+    return _Gather.apply(part, ranks)  # type: ignore[no-untyped-call]
+
+
+def shared(whole: Tensor, ranks: Ranks) -> Tensor:
+    """What every rank computes alike, e.g. the dictionary: its gradient must count once, not once a rank."""
+    return whole if ranks.size == 1 else _Shared.apply(whole, ranks)  # type: ignore[no-untyped-call]
+
+
+def gather_fields(parts: T, ranks: Ranks, *names: str) -> T:
+    """A copy of a dataclass whose tensors `names` are gathered; None stays None."""
+    present = {f.name for f in fields(parts) if getattr(parts, f.name) is not None}  # type: ignore[arg-type]
+    return replace(parts, **{name: gather(getattr(parts, name), ranks) for name in names if name in present})  # type: ignore[type-var]
+
+
+def sum_gradients(parameters: list[torch.nn.Parameter], ranks: Ranks) -> None:
+    """Give every rank the sum of all ranks' gradients, in one message; a missing gradient counts as zero."""
+    if ranks.size == 1:
+        return
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = torch.cat([grad.flatten() for grad in grads])
+    dist.all_reduce(flat)
+    for parameter, grad, piece in zip(parameters, grads, torch.split(flat, [g.numel() for g in grads]), strict=True):
+        parameter.grad = piece.view_as(grad).clone()
+
+
+def broadcast(module: torch.nn.Module, ranks: Ranks) -> None:
+    """Give every rank the parameters and buffers of rank 0."""
+    if ranks.size > 1:
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, 0)
