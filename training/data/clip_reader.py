@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -80,18 +80,42 @@ def read_clip(
     Raises:
         ClipError: a clip that starts beyond the video, a missing, damaged or far too short file.
     """
-    return _Reading(store, clip).frames(count, rule, rng)
+    return _Reading(store, clip, {}).frames(count, rule, rng)
+
+
+class Place(NamedTuple):
+    """Where a frame lies: the number of the chunk, and seconds after its first frame."""
+
+    chunk: int
+    second: float
+
+
+def places_of_frames(
+    store: VideoStore, clip: Clip, count: int, indices: dict[int, VideoIndex], *, rule: Rule = "lavila"
+) -> list[Place]:
+    """Where the frames lie that `read_clip` would read, ascending; nothing is decoded.
+
+    Args:
+        store: where the files are.
+        clip: says video, start and end.
+        count: T.
+        indices: those of the video's chunks that have been read, by number; takes the ones that are read now.
+        rule: how frames are chosen, see `sampling`.
+
+    Raises:
+        ClipError: as `read_clip`, but for what shows only when frames are decoded.
+    """
+    return _Reading(store, clip, indices).places(count, rule, None)
 
 
 class _Reading:
-    def __init__(self, store: VideoStore, clip: Clip) -> None:
-        self.store, self.clip = store, clip
+    def __init__(self, store: VideoStore, clip: Clip, indices: dict[int, VideoIndex]) -> None:
+        self.store, self.clip, self.indices = store, clip, indices
         self.chunks = store.chunks(clip.video)
         self.length_s = store.layout.chunk_s
         self.first_chunk = int(clip.start // self.length_s)
-        self.indices: dict[int, VideoIndex] = {}
 
-    def frames(self, count: int, rule: Rule, rng: np.random.Generator | None) -> Frames:
+    def places(self, count: int, rule: Rule, rng: np.random.Generator | None) -> list[Place]:
         index = self.index(self.first_chunk)
         whole = np.isinf(self.length_s)
         per_chunk = len(index) if whole else round(self.length_s * index.fps)
@@ -101,7 +125,27 @@ class _Reading:
         ids = sample(rule, first, end, count, rng)
         if ids.max() >= min(len(index), per_chunk):
             ids = self.within_video(ids, first, count, rule, rng, per_chunk, index.fps)
-        return self.decode(np.maximum(ids, 0), per_chunk, index.fps)
+        ahead, numbers = np.divmod(np.maximum(ids, 0), per_chunk)
+        found = [Place(self.first_chunk + int(c), float(n / index.fps)) for c, n in zip(ahead, numbers, strict=True)]
+        for chunk, second in found:
+            if second > self.index(chunk).duration + SHORTNESS_S:
+                lasts = self.index(chunk).duration
+                raise self.error(chunk, f"lasts {lasts:.2f} s, the clip needs {second:.2f} s of it")
+        return found
+
+    def frames(self, count: int, rule: Rule, rng: np.random.Generator | None) -> Frames:
+        places = self.places(count, rule, rng)
+        parts = []
+        for chunk in sorted({place.chunk for place in places}):
+            seconds = [place.second for place in places if place.chunk == chunk]
+            try:
+                with Video(self.chunks[chunk]) as video:
+                    parts.append(video.frames(self.index(chunk).nearest(seconds)))
+            except VideoError as error:
+                raise self.error(chunk, error.reason) from None
+        if len({part.shape[1:] for part in parts}) > 1:
+            raise self.error(self.first_chunk, "and the next chunk have pictures of different size")
+        return np.concatenate(parts)
 
     def within_video(
         self, ids: Ids, first: int, count: int, rule: Rule, rng: np.random.Generator | None, per_chunk: int, fps: float
@@ -116,25 +160,6 @@ class _Reading:
         if first >= total + SHORTNESS_S * fps:
             raise self.error(last, f"ends at {total / fps:.2f} s of the chunk that the clip starts in")
         return sample(rule, min(first, total - 1), total, count, rng)
-
-    def decode(self, ids: Ids, per_chunk: int, fps: float) -> Frames:
-        parts = []
-        for ahead in np.unique(ids // per_chunk):
-            chunk = self.first_chunk + int(ahead)
-            numbers = ids[ids // per_chunk == ahead] - ahead * per_chunk
-            index = self.index(chunk)
-            if numbers.max() / fps > index.duration + SHORTNESS_S:
-                raise self.error(
-                    chunk, f"lasts {index.duration:.2f} s, the clip needs {numbers.max() / fps:.2f} s of it"
-                )
-            try:
-                with Video(self.chunks[chunk]) as video:
-                    parts.append(video.frames(index.nearest(numbers / fps)))
-            except VideoError as error:
-                raise self.error(chunk, error.reason) from None
-        if len({part.shape[1:] for part in parts}) > 1:
-            raise self.error(self.first_chunk, "and the next chunk have pictures of different size")
-        return np.concatenate(parts)
 
     def index(self, chunk: int) -> VideoIndex:
         if chunk not in self.indices:

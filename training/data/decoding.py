@@ -79,18 +79,47 @@ class Video:
             raise VideoError(self.path, "changes its picture size on the way")
         return np.stack(pictures)
 
-    def _decode(self, wanted: npt.NDArray[np.int64]) -> dict[int, Frames]:
-        found: dict[int, Frames] = {}
-        with self._errors():
-            while len(found) < len(wanted):
-                self._from_key(wanted, found)
-        return found
+    def at(self, seconds: Sequence[float] | npt.NDArray[np.float64]) -> Iterator[Frames]:
+        """(H, W, 3) uint8 RGB, upright, of the frame nearest to each of these seconds after the first frame.
 
-    def _from_key(self, wanted: npt.NDArray[np.int64], found: dict[int, Frames]) -> None:
-        """Decode from the last key frame before the next wanted frame until a later key frame is nearer to the next."""
-        place, context = len(found), self._stream.codec_context
+        One sweep through the file, one picture in memory at a time.
+
+        Args:
+            seconds: ascending, repeats allowed.
+
+        Raises:
+            VideoError: a frame that is damaged or that the file ends before.
+        """
+        seconds, place, exact = np.asarray(seconds, np.float64), 0, False
+        while place < len(seconds):
+            wanted = self.index.pts[self.index.nearest(seconds[place:])]
+            try:
+                for pts, picture in self._sweep(np.unique(wanted)):
+                    for _ in range(int((wanted == pts).sum())):
+                        yield picture
+                        place += 1
+            except _OtherTimesError:
+                if exact:
+                    raise
+                self.index, exact = self._index(trust_container=False), True
+
+    def _decode(self, wanted: npt.NDArray[np.int64]) -> dict[int, Frames]:
+        return dict(self._sweep(wanted))
+
+    def _sweep(self, wanted: npt.NDArray[np.int64]) -> Iterator[tuple[int, Frames]]:
+        """Time and picture of each of these frames; their times ascend."""
+        place = 0
+        with self._errors():
+            while place < len(wanted):
+                for found in self._from_key(wanted[place:]):
+                    yield found
+                    place += 1
+
+    def _from_key(self, wanted: npt.NDArray[np.int64]) -> Iterator[tuple[int, Frames]]:
+        """Decode from the last key frame before the first wanted frame, until a later one is nearer to the next."""
+        place, context = 0, self._stream.codec_context
         times = set(wanted.tolist())
-        start, packets = self._seek(int(wanted[place]))
+        start, packets = self._seek(int(wanted[0]))
         for packet in packets:
             # Frames that no other refers to need no decoding on the way; about half of them with B-frames.
             context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in times else "NONREF"
@@ -103,7 +132,7 @@ class Video:
                     continue
                 if frame.pts > wanted[place]:
                     raise _OtherTimesError(self.path, f"no frame at {self._second(wanted[place])}")
-                found[int(frame.pts)] = _upright(frame)
+                yield int(frame.pts), _upright(frame)
                 place += 1
                 if place == len(wanted) or self._key_before(int(wanted[place])) > frame.pts:
                     return

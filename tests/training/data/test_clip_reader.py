@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from training.data.chunks import VideoStore
-from training.data.clip_reader import ClipReader, read_clip
+from training.data.clip_reader import ClipReader, places_of_frames, read_clip
 from training.data.hand_object import HandObjectBoxes
 from training.data.records import Clip, ClipError
 from training.data.sampling import SPANS, lavila_ids, sample
+from training.data.video_index import VideoIndex
 
 FPS = 4
 
@@ -67,6 +68,14 @@ def test_of_a_clip_that_ends_beyond_the_video_the_existing_part_is_sampled(store
 
 def test_a_clip_at_the_very_end_repeats_the_last_frame(store, numbers):
     assert numbers(read_clip(store, clip(37.4, 38), 4)) == [147, 147, 147, 147]
+
+
+@pytest.mark.parametrize(("start", "end"), [(3.1, 9.7), (13, 17), (10, 34), (29, 30), (35, 60), (37.4, 38)])
+def test_places_of_frames_are_those_that_are_read(start, end, store, numbers):
+    indices: dict[int, VideoIndex] = {}
+    places = places_of_frames(store, clip(start, end), 4, indices)
+    found = [15 * FPS * place.chunk + int(indices[place.chunk].nearest(place.second)) for place in places]
+    assert found == numbers(read_clip(store, clip(start, end), 4))
 
 
 @pytest.mark.parametrize(

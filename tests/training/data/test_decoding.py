@@ -45,6 +45,32 @@ def test_any_frames_in_any_order_equal_full_decoding(name, tmp_path, write_video
         np.testing.assert_array_equal(video.frames(range(100)), everything)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_one_sweep_at_given_seconds_equals_full_decoding(name, tmp_path, write_video, full_decode):
+    path = write_video(tmp_path / name, 100, **FILES[name])
+    everything = full_decode(path)
+    seconds = np.sort(np.random.default_rng(2).uniform(-0.1, 10.2, 60))
+    with Video(path) as video:
+        wanted = everything[video.index.nearest(seconds)]
+        np.testing.assert_array_equal(np.stack(list(video.at(seconds))), wanted)
+        assert list(video.at([])) == []
+
+
+def test_a_sweep_decodes_a_frame_once(tmp_path, write_video, monkeypatch):
+    path = write_video(tmp_path / "a.mp4", 100, options={"preset": "ultrafast", "g": "10"})
+    with Video(path) as video:
+        decoded: list[int] = []
+
+        def stamp(frame):
+            decoded.append(frame.pts)
+            return frame.pts
+
+        monkeypatch.setattr("training.data.decoding._upright", stamp)
+        pictures = list(video.at(np.repeat(np.arange(100) / 10, 3)))
+        assert decoded == video.index.pts.tolist()
+        assert pictures == np.repeat(decoded, 3).tolist()
+
+
 @pytest.mark.parametrize("name", ["plain.mp4", "b_frames.mp4", "open_gop.mp4", "ntsc.mp4"])
 def test_the_containers_index_equals_the_packets(name, tmp_path, write_video):
     path = write_video(tmp_path / name, 60, **FILES[name])
