@@ -5,36 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from henasy_stream.errors import UserError
+from henasy_stream.errors import UserError, debugging
+from training.evaluation.arguments import parser
 
-ROOT = Path(__file__).resolve().parents[2]
-DEMO = ROOT / "henasy_stream" / "weights" / "demo.safetensors"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="evaluate.py", description="Scores of a model or of a record.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    world = commands.add_parser("world", help="held-out clips of the synthetic world")
-    world.add_argument("--weights", type=Path, default=DEMO, help="default: the weights that ship with the package")
-    world.add_argument(
-        "--split",
-        choices=("heldout", "pairs", "validation"),
-        help="one split only; by default heldout and, beside it, pairs (verb-noun pairs never trained)",
-    )
-    world.add_argument("--clips", type=int, default=2000, help="clips of a split (default 2000)")
-    world.add_argument("--pools", type=Path, default=ROOT / ".cache" / "pools", help="where rendered clips are kept")
-    world.add_argument("--seed", type=int, default=0, help="draws the distractors")
-    world.add_argument("--json", type=Path, help="write the scores to this file as well")
-    stream = commands.add_parser("stream", help="a record of `live --source world?… --record FILE`")
-    stream.add_argument("record", type=Path)
-    stream.add_argument("--json", type=Path, help="write the scores to this file as well")
-    return parser
+if TYPE_CHECKING:
+    from training.evaluation.embedding import Embedder, Videos
+    from training.evaluation.result import Result
 
 
 def _show(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:
@@ -69,7 +51,33 @@ def _world(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], di
     return scores, metadata
 
 
-def _run(options: argparse.Namespace) -> None:
+def _embedder(options: argparse.Namespace) -> Embedder:
+    from training.evaluation.embedding import open_embedder
+
+    frames = getattr(options, "frames", None)
+    return open_embedder(options.weights, device=options.device, batch=options.batch, num_frames=frames)
+
+
+def _videos(options: argparse.Namespace) -> Videos:
+    from training.evaluation.embedding import Videos
+
+    return Videos(
+        root=options.videos, layout=options.layout, chunk_s=options.chunk_seconds, workers=max(0, options.workers)
+    )
+
+
+def _egomcq(options: argparse.Namespace) -> Result:
+    from training.evaluation.egomcq import score_egomcq
+
+    return score_egomcq(_embedder(options), options.annotations, _videos(options), score=options.score)
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], Result]] = {
+    "egomcq": _egomcq,
+}
+
+
+def _synthetic(options: argparse.Namespace) -> None:
     if options.command == "world":
         scores, about = _world(options)
         title = f"{options.weights.name} on the synthetic world"
@@ -84,11 +92,25 @@ def _run(options: argparse.Namespace) -> None:
         options.json.write_text(json.dumps({"about": about, **scores}, indent=1) + "\n")
 
 
+def _run(options: argparse.Namespace) -> None:
+    if options.command not in _COMMANDS:
+        _synthetic(options)
+        return
+    from training.evaluation.result import show, write_json
+
+    result = _COMMANDS[options.command](options)
+    if options.json:
+        write_json(result, options.json)
+    show(result)
+
+
 def evaluate_main(argv: Sequence[str]) -> int:
-    """0 done, 2 a mistake in the arguments."""
+    """0 done, 2 a mistake in the arguments or in the data."""
     try:
-        _run(_parser().parse_args(argv))
+        _run(parser().parse_args(argv))
     except (UserError, OSError) as error:
+        if debugging():
+            raise
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     return 0

@@ -53,21 +53,22 @@ def parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="what of a data root is there, missing or contradictory")
     doctor.add_argument("root", type=Path)
-    doctor.add_argument("--probe", type=_from_one, default=24, help="video files to open for each list of clips")
+    doctor.add_argument("--probe", type=from_one, default=24, help="video files to open for each list of clips")
 
     for command in commands.choices.values():
         command.add_argument("--json", type=Path, help="write the report to this file as well")
     return top
 
 
-def _from_one(text: str) -> int:
+def from_one(text: str) -> int:
+    """A whole number from 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 
 
 def _add_workers(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--workers", type=_from_one, default=1, help="at a time (default 1)")
+    command.add_argument("--workers", type=from_one, default=1, help="at a time (default 1)")
 
 
 def _add_chunking(command: argparse.ArgumentParser) -> None:
@@ -86,7 +87,7 @@ def _add_narrations(command: argparse.ArgumentParser) -> None:
 def _add_nouns(command: argparse.ArgumentParser) -> None:
     command.add_argument("--taxonomy", type=Path, help="narration_noun_taxonomy.csv; without it a list is made")
     command.add_argument(
-        "--min-count", type=_from_one, default=1, help="without a taxonomy: how often a noun must occur"
+        "--min-count", type=from_one, default=1, help="without a taxonomy: how often a noun must occur"
     )
 
 

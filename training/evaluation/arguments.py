@@ -1,0 +1,69 @@
+"""The arguments of `evaluate.py`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from training.data.chunks import LAYOUTS
+from training.preparation.arguments import from_one
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "henasy_stream" / "weights" / "demo.safetensors"
+
+
+def parser() -> argparse.ArgumentParser:
+    """One subcommand for each table of the paper, and `world`, `stream` and `own` beside them."""
+    top = argparse.ArgumentParser(prog="evaluate.py", description="Scores of a model or of a record.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    world = commands.add_parser("world", help="held-out clips of the synthetic world")
+    world.add_argument("--weights", type=Path, default=DEMO, help="default: the weights that ship with the package")
+    world.add_argument(
+        "--split",
+        choices=("heldout", "pairs", "validation"),
+        help="one split only; by default heldout and, beside it, pairs (verb-noun pairs never trained)",
+    )
+    world.add_argument("--clips", type=int, default=2000, help="clips of a split (default 2000)")
+    world.add_argument("--pools", type=Path, default=ROOT / ".cache" / "pools", help="where rendered clips are kept")
+    world.add_argument("--seed", type=int, default=0, help="draws the distractors")
+    stream = commands.add_parser("stream", help="a record of `live --source world?… --record FILE`")
+    stream.add_argument("record", type=Path)
+
+    egomcq = commands.add_parser("egomcq", help="which of five clips does a narration tell of")
+    egomcq.add_argument("annotations", type=Path, help="egomcq.json")
+    egomcq.add_argument(
+        "--score",
+        choices=("cosine", "dot"),
+        default="cosine",
+        help="dot: the product without normalisation, by which LaViLa ranks (default cosine)",
+    )
+    _add_frames(egomcq)
+    _add_videos(egomcq)
+    _add_model(egomcq)
+
+    for command in commands.choices.values():
+        command.add_argument("--json", type=Path, help="write the scores to this file as well")
+    return top
+
+
+def _add_videos(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--videos", type=Path, required=True, help="root of the chunks or whole files")
+    command.add_argument("--layout", choices=("auto", *LAYOUTS), default="auto", help="default: told from the names")
+    command.add_argument("--chunk-seconds", type=float, help="where it is not that of the layout")
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--weights",
+        required=True,
+        help="HENASY's .safetensors, a LaViLa .pth, 'lavila' (downloads) or 'demo' (knows the synthetic world only)",
+    )
+    command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    command.add_argument("--batch", type=from_one, default=16, help="clips of a forward pass (default 16)")
+    command.add_argument("--workers", type=int, default=0, help="processes that decode (default 0: this one)")
+
+
+def _add_frames(command: argparse.ArgumentParser, usual: int | None = None) -> None:
+    told = f"default {usual}" if usual else "default: as the weights were trained"
+    command.add_argument("--frames", type=from_one, default=usual, help=f"of a clip ({told})")
