@@ -117,8 +117,6 @@ def test_the_dot_product_ranks_otherwise_where_lengths_differ(data):
 def by_hand(
     data: Path, video_of: Embed, text_of: Callable[[str], torch.Tensor], size: int, resize: Resize
 ) -> dict[str, float]:
-    data: Path, video_of: Embed, text_of: Callable[[str], torch.Tensor], size: int, resize: Resize
-) -> dict[str, float]:
     """Percent of readable questions, everything computed one clip at a time."""
     store = VideoStore.open(data / "videos", ["v0"], report=lambda line: None)
     right: dict[int, list[bool]] = {1: [], 2: []}
