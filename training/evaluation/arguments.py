@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from training.data.chunks import LAYOUTS
+from training.evaluation.templates import TEMPLATES
 from training.preparation.arguments import from_one
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,19 @@ def parser() -> argparse.ArgumentParser:
     _add_videos(egomcq)
     _add_model(egomcq)
 
+    retrieval = commands.add_parser("ek100-mir", help="EPIC-KITCHENS-100 multi-instance retrieval, test split")
+    retrieval.add_argument("annotations", type=Path, help="folder of epic-kitchens-100-annotations")
+    _add_frames(retrieval)
+    _add_videos(retrieval)
+    _add_model(retrieval)
+
+    epic = commands.add_parser("ek100-cls", help="EPIC-KITCHENS-100 zero-shot action recognition, validation split")
+    epic.add_argument("annotations", type=Path, help="folder of epic-kitchens-100-annotations")
+    _add_template(epic)
+    _add_frames(epic)
+    _add_videos(epic)
+    _add_model(epic)
+
     for command in commands.choices.values():
         command.add_argument("--json", type=Path, help="write the scores to this file as well")
     return top
@@ -67,3 +81,12 @@ def _add_model(command: argparse.ArgumentParser) -> None:
 def _add_frames(command: argparse.ArgumentParser, usual: int | None = None) -> None:
     told = f"default {usual}" if usual else "default: as the weights were trained"
     command.add_argument("--frames", type=from_one, default=usual, help=f"of a clip ({told})")
+
+
+def _add_template(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--template",
+        choices=tuple(TEMPLATES),
+        default="plain",
+        help="what class names are filled into: plain is '{}', ego is '#C C {}' and '#C {}' (default plain)",
+    )

@@ -72,8 +72,22 @@ def _egomcq(options: argparse.Namespace) -> Result:
     return score_egomcq(_embedder(options), options.annotations, _videos(options), score=options.score)
 
 
+def _ek100_mir(options: argparse.Namespace) -> Result:
+    from training.evaluation.ek100_mir import score_ek100_mir
+
+    return score_ek100_mir(_embedder(options), options.annotations, _videos(options))
+
+
+def _ek100_cls(options: argparse.Namespace) -> Result:
+    from training.evaluation.ek100_cls import score_ek100_cls
+
+    return score_ek100_cls(_embedder(options), options.annotations, _videos(options), template=options.template)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], Result]] = {
     "egomcq": _egomcq,
+    "ek100-mir": _ek100_mir,
+    "ek100-cls": _ek100_cls,
 }
 
 

@@ -10,11 +10,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from training.data.clip_reader import ClipReader
 from training.data.clip_table import ClipTable
 from training.data.egomcq import Question, check_kinds, read_egomcq
 from training.data.records import Clip
-from training.evaluation.embedding import Embedder, Videos, embed_clips
+from training.evaluation.embedding import Embedder, Videos, embed_clips, reader_of
 from training.evaluation.published import EGOMCQ
 from training.evaluation.result import Result, about, checksums, lines_of
 from training.metrics import multiple_choice_accuracy
@@ -50,11 +49,8 @@ def score_egomcq(embedder: Embedder, annotations: Path, videos: Videos, *, score
     questions = read_egomcq(annotations)
     clips, places = distinct_clips(questions)
     store = videos.open(clips.videos)
-    config, unit = embedder.config, score == "cosine"
-    reader = ClipReader(
-        store=store, frames=config.vision.num_frames, size=config.vision.image_size, resize=config.preprocess.resize
-    )
-    video = embed_clips(embedder, clips, reader, workers=videos.workers, unit=unit)
+    unit = score == "cosine"
+    video = embed_clips(embedder, clips, reader_of(embedder, store), workers=videos.workers, unit=unit)
     text = embedder.texts([question.query for question in questions], unit=unit)
     similarity = np.einsum("qj,qcj->qc", text, video.vectors[places])
     kept = video.readable[places].all(1)

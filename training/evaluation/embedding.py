@@ -29,9 +29,11 @@ from henasy_stream.model.henasy import Henasy
 from henasy_stream.model.lavila import DualEncoder
 from training.batches import normalise, token_table
 from training.data.chunks import LayoutName, VideoStore
+from training.data.clip_reader import ClipReader
 from training.data.loader import Read
 from training.data.ordered import Clips, OrderedBatch, read_in_order
 from training.data.records import ClipError
+from training.data.sampling import Rule
 
 _TEXT_BATCH = 256
 Vectors = npt.NDArray[np.float32]
@@ -153,6 +155,18 @@ def open_embedder(
     network, config, name = read_network(path, num_frames=num_frames)
     placed = network.eval().requires_grad_(False).to(device)
     return Embedder(network=placed, config=config, name=name, path=path, device=torch.device(device), batch=batch)
+
+
+def reader_of(embedder: Embedder, store: VideoStore, rule: Rule = "lavila") -> ClipReader:
+    """What reads a clip the way these weights look at one."""
+    config = embedder.config
+    return ClipReader(
+        store=store,
+        frames=config.vision.num_frames,
+        size=config.vision.image_size,
+        resize=config.preprocess.resize,
+        rule=rule,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
