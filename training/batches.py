@@ -26,7 +26,9 @@ class Batch:
     video: (N, T, 3, S, S) normalised.  boxes: (N, T, O, 4) in 0..1 of the square, NaN where absent; a box o is
     one object throughout.
     box_noun: (N, O) long index into the dictionary, below 0 where the box has no name.
-    nouns, verbs: (N, K), (N, V) long classes that the narration is tagged with, -1 for padding.
+    nouns: (N, K) long nouns of the narration that an entity must name, places in the dictionary, -1 for padding.
+    verbs: (N, V) long classes that the narration is tagged with, -1 for padding.
+    noun_tags: (N, G) long like `nouns`, those that make two clips positives of each other; None: `nouns`.
     texts: the narrations.  phrases: a verb phrase of each.  key: where the batch comes from, for a person.
     """
 
@@ -38,6 +40,7 @@ class Batch:
     texts: tuple[str, ...]
     phrases: tuple[str, ...]
     key: str
+    noun_tags: Tensor | None = None
 
 
 class TrainingData(Protocol):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from henasy_stream.config import HenasyConfig
+from training.losses import PositiveMode
 
 Tower = Literal["video", "text"]
 
@@ -35,6 +36,9 @@ class WorldData:
     clips: int = 24_000
     cut: int = 0
     """How many of the clips are cut out of streams, where things lie over one another and actions follow each other."""
+    hard_negatives: bool = False
+    """Each clip brings the pool's next one, which doubles the batch.  All clips must be cut: the next one then shows
+    the same scene some seconds later, but for one in a dozen, where a stream ends."""
     val_clips: int = 1_000
     seed: int = 0
     jitter: float = 0.2
@@ -56,6 +60,11 @@ class Recipe:
     optim: OptimConfig
     data: WorldData
     losses: Mapping[str, float]
+    positives: PositiveMode = "noun_and_verb"
+    """Tags that two clips must share to be each other's positives; "identity" is plain InfoNCE."""
+    box_matching: Literal["clip", "frame"] = "clip"
+    """A box takes one slot for the whole clip, or, where nothing says which boxes of two frames are one object, one in
+    each frame (paper Eq. 9)."""
     batch: int = 128
     """Clips over all ranks, before hard negatives double them."""
     steps: int = 1_000

@@ -168,7 +168,8 @@ class LossInputs:
     boxes: (N, T, M, 4) x0, y0, x1, y1 in 0..1 of the model's square, NaN where absent; box m is one object throughout.
     box_noun: (N, M) long index into `dictionary` (hands have their own); below 0 where the narration names no noun.
     dictionary: (V, D).  background: (D,) embedding of the text for "nothing".
-    match: the slot of each box; matched on the masks alone when None.
+    match: the slot of each box; matched on the masks alone when None: over the clip, or `per_frame` (paper Eq. 9),
+    where box m need not be one object throughout.
     nouns: (N, K) long nouns of the narration, below 0 for padding; None: those of `box_noun`.
     images: (N, T, 3, H, W) normalised RGB; H and W are multiples of h and w.
     pixel_mean, pixel_std: (3,) how `images` were normalised, on the 0..255 scale.
@@ -189,6 +190,7 @@ class LossInputs:
     dictionary: Tensor | None = None
     background: Tensor | None = None
     match: BoxMatch | None = None
+    per_frame: bool = False
     nouns: Tensor | None = None
     images: Tensor | None = None
     pixel_mean: Tensor | None = None
@@ -209,7 +211,7 @@ class LossInputs:
     @cached_property
     def matched(self) -> BoxMatch:
         """`match`, computed when it was not given."""
-        return self.match or match_boxes(self.need("masks"), self.need("boxes"))
+        return self.match or match_boxes(self.need("masks"), self.need("boxes"), per_frame=self.per_frame)
 
     @cached_property
     def named(self) -> tuple[Tensor, Tensor, Tensor]:

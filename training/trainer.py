@@ -96,17 +96,21 @@ class Trainer:
         words = shared(self.texts([*data.dictionary, data.background or ""]), ranks)
         nouns, verbs = (
             _multi_hot(gather(tags, ranks), classes)
-            for tags, classes in ((batch.nouns, len(data.dictionary)), (batch.verbs, data.num_verbs))
+            for tags, classes in (
+                (batch.nouns if batch.noun_tags is None else batch.noun_tags, len(data.dictionary)),
+                (batch.verbs, data.num_verbs),
+            )
         )
         parts = LossInputs(
             video=seen.video,
             text=self.texts(batch.texts),
             verbs=self.texts(batch.phrases),
-            positives=positive_mask(nouns, verbs),
+            positives=positive_mask(nouns, verbs, self.recipe.positives),
             entities=seen.entities,
             masks=seen.masks,
             boxes=batch.boxes,
             box_noun=batch.box_noun,
+            per_frame=self.recipe.box_matching == "frame",
             nouns=batch.nouns,
             dictionary=words[:-1],
             background=None if data.background is None else words[-1],
