@@ -56,6 +56,13 @@ def parser() -> argparse.ArgumentParser:
     _add_videos(epic)
     _add_model(epic)
 
+    egtea = commands.add_parser("egtea", help="EGTEA Gaze+ zero-shot action recognition, test clips of split 1")
+    egtea.add_argument("annotations", type=Path, help="folder of action_idx.txt and test_split1.txt")
+    _add_template(egtea)
+    _add_frames(egtea, usual=16)
+    _add_videos(egtea)
+    _add_model(egtea)
+
     for command in commands.choices.values():
         command.add_argument("--json", type=Path, help="write the scores to this file as well")
     return top

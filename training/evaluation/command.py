@@ -84,10 +84,17 @@ def _ek100_cls(options: argparse.Namespace) -> Result:
     return score_ek100_cls(_embedder(options), options.annotations, _videos(options), template=options.template)
 
 
+def _egtea(options: argparse.Namespace) -> Result:
+    from training.evaluation.egtea import score_egtea
+
+    return score_egtea(_embedder(options), options.annotations, _videos(options), template=options.template)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], Result]] = {
     "egomcq": _egomcq,
     "ek100-mir": _ek100_mir,
     "ek100-cls": _ek100_cls,
+    "egtea": _egtea,
 }
 
 

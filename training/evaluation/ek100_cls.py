@@ -12,12 +12,12 @@ from scipy.special import softmax
 
 from training.data.clip_table import ClipTable
 from training.data.epic import class_texts, read_segments
-from training.evaluation.ek100_mir import annotation_files
 from training.evaluation.embedding import Embedder, Videos, embed_clips, reader_of
 from training.evaluation.published import EK100_CLS
 from training.evaluation.result import Result, about, checksums, lines_of
 from training.evaluation.templates import Template, class_vectors
 from training.metrics_classification import marginalise, top_k_accuracy
+from training.preparation.data_root import annotation_files
 
 _FILES = ("EPIC_100_train.csv", "EPIC_100_validation.csv")
 

@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from henasy_stream.errors import UserError
 from training.data.clip_table import ClipTable
 from training.data.epic import read_retrieval
 from training.evaluation.embedding import Embedder, Videos, embed_clips, reader_of
 from training.evaluation.published import EK100_MIR
 from training.evaluation.result import Result, about, lines_of
 from training.metrics_retrieval import BothWays, retrieval_map, retrieval_ndcg
-from training.preparation.data_root import survey
+from training.preparation.data_root import annotation_files
 
 _FILES = (
     "EPIC_100_retrieval_test.csv",
@@ -25,16 +24,6 @@ _FILES = (
     "caption_relevancy_EPIC_100_retrieval_test.pkl",
 )
 Relevance = npt.NDArray[np.float64]
-
-
-def annotation_files(folder: Path, *names: str) -> list[Path]:
-    """Files by name, at most four folders below `folder`; UserError names the one that is missing."""
-    root = survey(folder)
-    found = [(name, root.one(name)) for name in names]
-    for name, path in found:
-        if path is None:
-            raise UserError(f"{folder}: no {name} there or below; give the folder of epic-kitchens-100-annotations")
-    return [path for _, path in found if path is not None]
 
 
 def score_ek100_mir(embedder: Embedder, annotations: Path, videos: Videos) -> Result:

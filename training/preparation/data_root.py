@@ -61,3 +61,15 @@ def survey(root: Path) -> DataRoot:
             if not name[:-4].isdecimal():
                 files[name.lower()].append(folder / name)
     return DataRoot(root=root, files=dict(files), folders=tuple(folders))
+
+
+def annotation_files(folder: Path, *names: str) -> list[Path]:
+    """Files by name, in this folder or below it; UserError names the first that is missing."""
+    root = survey(folder)
+    found: list[Path] = []
+    for name in names:
+        path = root.one(name)
+        if path is None:
+            raise UserError(f"{folder}: no {name} there or below; give the folder of the annotations")
+        found.append(path)
+    return found
