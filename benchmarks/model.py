@@ -37,7 +37,7 @@ def run() -> Iterator[Result]:
     note = f"of {cores} cores, before this started; threads that share a core wait for each other at every layer"
     yield Result(name="load of the machine", value=os.getloadavg()[0], unit="", note=note)
     torch.manual_seed(0)
-    ours, theirs = _evaluated(Henasy(BASE)), _timesformer()
+    ours, theirs = evaluated(Henasy(BASE)), timesformer()
     yield Result(
         name="parameters, paper size",
         value=sum(parameter.numel() for parameter in ours.parameters()) / 1e6,
@@ -50,7 +50,8 @@ def run() -> Iterator[Result]:
     yield _demo()
 
 
-def _timesformer() -> nn.Module:
+def timesformer() -> nn.Module:
+    """Transformers' network of the same size, in evaluation mode, with random weights."""
     from transformers import TimesformerConfig, TimesformerModel
 
     vision = BASE.vision
@@ -63,10 +64,11 @@ def _timesformer() -> nn.Module:
         num_attention_heads=vision.heads,
         intermediate_size=4 * vision.width,
     )
-    return _evaluated(TimesformerModel(config))
+    return evaluated(TimesformerModel(config))
 
 
-def _evaluated(model: nn.Module) -> nn.Module:
+def evaluated(model: nn.Module) -> nn.Module:
+    """The model in evaluation mode, without gradients."""
     return model.eval().requires_grad_(False)
 
 
