@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,6 +17,7 @@ from henasy_stream.model.henasy import Henasy
 from henasy_stream.sources.world import HAND, NOUNS, VERBS, phrases
 from training.batches import normalise, token_table
 from training.data.world_pool import BACKGROUND, HAND_INDEX, WorldPool
+from training.evaluation.slots import SlotIous, slot_ious, upsample
 from training.metrics import adjusted_rand_index_fg, mask_iou, multiple_choice_accuracy
 
 CHOICES = 5
@@ -101,31 +101,18 @@ def _five_way(similarity: npt.NDArray[np.float32], pool: WorldPool, seed: int) -
     return {kind: found.get(kind, float("nan")) for kind in ("inter", "intra")}
 
 
-def upsample(probability: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
-    """(h, h, E) → (size, size, E), bilinear."""
-    resized = cv2.resize(np.ascontiguousarray(probability), (size, size), interpolation=cv2.INTER_LINEAR)
-    return resized.astype(np.float32, copy=False)
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Grounding:
-    chosen: float
-    best: float
+    ious: SlotIous
     hand: float
     fg_ari: float
-    whole: float
-    centre: float
-    random: float
 
 
 def _ground(seen: _Embedded, labels: torch.Tensor, chosen: torch.Tensor, pool: WorldPool, seed: int) -> _Grounding:
     """labels: (M, E) best class of every slot (last = background); chosen: (M,) slot that answers the narrated noun."""
     rng = np.random.default_rng(seed)
     size = pool.frames.shape[2]
-    edge = round(size * 0.5 * (1 - 0.35))
-    centre = np.zeros((size, size), bool)
-    centre[edge : size - edge, edge : size - edge] = True
-    rows: list[list[float]] = []
+    rows: list[SlotIous] = []
     hands, aris = [], []
     for i in range(min(GROUNDING_CLIPS, len(pool))):
         for t in range(pool.frames.shape[1]):
@@ -136,17 +123,12 @@ def _ground(seen: _Embedded, labels: torch.Tensor, chosen: torch.Tensor, pool: W
                 aris.append(adjusted_rand_index_fg(soft.argmax(-1), instances))
             truth = instances == pool.target[i] + 1
             if truth.any():
-                ious = [mask_iou(hard[..., e], truth) for e in range(hard.shape[-1])]
-                random = ious[rng.integers(len(ious))]
-                rows.append([ious[int(chosen[i])], max(ious), truth.mean(), mask_iou(centre, truth), random])
+                rows.append(slot_ious(soft, truth, int(chosen[i]), rng))
             hand = np.isin(instances, np.flatnonzero(pool.noun[i] == HAND_INDEX) + 1)
             if hand.any():
                 hands.append(mask_iou(hard[..., (labels[i] == HAND_INDEX).numpy()].any(-1), hand))
-    chosen_iou, best, whole, middle, any_entity = np.mean(rows, 0)
-    return _Grounding(
-        chosen=float(chosen_iou), best=float(best), hand=float(np.mean(hands)), fg_ari=float(np.mean(aris)),
-        whole=float(whole), centre=float(middle), random=float(any_entity),
-    )  # fmt: skip
+    ious = SlotIous(*(float(mean) for mean in np.mean(rows, 0)))
+    return _Grounding(ious=ious, hand=float(np.mean(hands)), fg_ari=float(np.mean(aris)))
 
 
 @torch.no_grad()
@@ -173,14 +155,14 @@ def score_world(model: Henasy, pool: WorldPool, *, seed: int) -> WorldScores:
         intra=five["intra"] / 100,
         verb=float(verb.mean()),
         noun=float(noun.mean()),
-        noun_miou=grounding.chosen,
-        best_slot_miou=grounding.best,
-        chosen_over_best=grounding.chosen / max(grounding.best, 1e-9),
+        noun_miou=grounding.ious.chosen,
+        best_slot_miou=grounding.ious.best,
+        chosen_over_best=grounding.ious.chosen / max(grounding.ious.best, 1e-9),
         hand_miou=grounding.hand,
         fg_ari=grounding.fg_ari,
-        trivial_whole_frame=grounding.whole,
-        trivial_centre_box=grounding.centre,
-        trivial_random_entity=grounding.random,
+        trivial_whole_frame=grounding.ious.whole_frame,
+        trivial_centre_box=grounding.ious.centre_box,
+        trivial_random_entity=grounding.ious.random_entity,
         dead_slots=float((share == 0).float().sum(1).mean()),
         background_share=float(share.max(1).values.mean()),
         clips=len(pool),
