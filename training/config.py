@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from henasy_stream.config import HenasyConfig
+from training.data.chunks import LayoutName
 from training.losses import PositiveMode
 
 Tower = Literal["video", "text"]
@@ -52,13 +53,54 @@ class WorldData:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClipData:
+    """What all data of decoded clips has."""
+
+    workers: int = 2
+    """Processes that decode; 0 decodes in the training process.  The batches are the same for any number."""
+    negatives: bool = True
+    """Each clip brings another one of its video as a hard negative, which doubles the batch."""
+    window_s: float = 60.0
+    """Stretch of a video out of which a hard negative comes, in seconds."""
+    max_unreadable: float = 0.02
+    """Share of unreadable clips above which the run stops; below it each is named and replaced."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EgoClipData(ClipData):
+    """Clips of Ego4D that others have annotated."""
+
+    annotations: str = ""
+    """`egoclip.csv`, or one of LaViLa's pickles."""
+    videos: str = ""
+    """Folder of chunks or whole files."""
+    taxonomy: str = ""
+    """`narration_noun_taxonomy.csv`: the dictionary of nouns."""
+    boxes: str = ""
+    """Folder of HelpingHands' `<video>/<chunk>.handobj.pkl`; empty: no boxes."""
+    phrases: str = ""
+    """Folder that `prepare.py verbs` has written; empty: the narration stands for its verb phrase."""
+    layout: LayoutName = "auto"
+    chunk_s: float = 0.0
+    """Seconds of a chunk where they are not those of the layout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnData(ClipData):
+    """One's own clips."""
+
+    root: str = ""
+    """Folder that `prepare.py own` has made."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One training run.  `losses` maps an entry of `training.losses.LOSSES` to its weight; an absent one is off."""
 
     name: str
     model: HenasyConfig
     optim: OptimConfig
-    data: WorldData
+    data: WorldData | EgoClipData | OwnData
     losses: Mapping[str, float]
     positives: PositiveMode = "noun_and_verb"
     """Tags that two clips must share to be each other's positives; "identity" is plain InfoNCE."""
@@ -71,7 +113,10 @@ class Recipe:
     epochs: int = 0
     """Sets the steps by passes over the data; 0 counts `steps`."""
     init: str = ""
-    """Weights to start from: HENASY's (.safetensors), or LaViLa's for the two towers; empty: from scratch."""
+    """Weights to start from: HENASY's (.safetensors), or LaViLa's (.pth) for the two towers; "demo" and "lavila" are
+    known by name; empty: from scratch."""
+    model_of_init: bool = False
+    """The model has the sizes of the weights to start from, whatever they are."""
     freeze: tuple[Tower, ...] = ()
     """Towers that the run leaves as they are; they run without gradient, and a frozen text tower embeds a text once."""
     seed: int = 0

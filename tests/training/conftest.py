@@ -41,12 +41,14 @@ def tiny_recipe() -> Recipe:
 
 @pytest.fixture(scope="session")
 def tiny_pool(tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> WorldPool:
+    assert isinstance(tiny_recipe.data, WorldData)
     root = tmp_path_factory.mktemp("pools")
     return open_pool(root, tiny_recipe.model, split="train", clips=tiny_recipe.data.clips, seed=0)
 
 
 @pytest.fixture(scope="session")
 def tiny_data(tiny_recipe: Recipe, tiny_pool: WorldPool) -> WorldBatches:
+    assert isinstance(tiny_recipe.data, WorldData)
     return WorldBatches(
         pool=tiny_pool, config=tiny_recipe.model, batch=tiny_recipe.batch, seed=0, data=tiny_recipe.data
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from henasy_stream.preprocess import Resize, View
 from training.data.chunks import VideoStore
 from training.data.decoding import Frames, Video
-from training.data.hand_object import BOX_SHAPE, HandObjectBoxes
+from training.data.hand_object import BOX_SHAPE, Boxes
 from training.data.records import Clip, ClipError, VideoError
 from training.data.sampling import SPANS, Ids, Rule, sample
 from training.data.video_index import VideoIndex
@@ -26,7 +27,7 @@ class ClipReader:
 
     frames: T.  size, resize: the network's square and how a frame fits in.  rule: how T frames are chosen.  jitter:
     choose within each part of the clip at random, as LaViLa does in training; not with boxes, which belong to the
-    frames in the middle.  boxes: adds theirs.
+    frames in the middle.  boxes: adds theirs; `HandObjectBoxes` or `OwnBoxes`.
     """
 
     store: VideoStore
@@ -35,7 +36,7 @@ class ClipReader:
     resize: Resize = "squash"
     rule: Rule = "lavila"
     jitter: bool = False
-    boxes: HandObjectBoxes | None = None
+    boxes: Callable[[Clip], Boxes | None] | None = None
 
     def __post_init__(self) -> None:
         if self.boxes is not None and (self.frames != BOX_SHAPE[0] or self.jitter or self.rule != "lavila"):
