@@ -53,6 +53,26 @@ def _most_frequent_slot(frame_slot: Tensor, num_slots: int) -> Tensor:
 
 
 @torch.no_grad()
+def overlap_and_union(masks: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """How much of box raster and mask is common, and how much they cover together; both 0 where the box is absent.
+
+    Args:
+        masks: (N, T, h, w, E) in 0..1.
+        boxes: (N, T, M, 4) x0, y0, x1, y1 in 0..1 of the model's square; NaN where absent.
+
+    Returns:
+        Cells, each (N, T, M, E).
+    """
+    h, w = masks.shape[2:4]
+    grid = torch.tensor([w, h, w, h], dtype=torch.float32, device=boxes.device)
+    box_cells = box_masks(boxes.float() * grid, h, w).flatten(3)  # (N, T, M, h*w)
+    mask_cells = masks.float().flatten(2, 3)  # (N, T, h*w, E)
+    overlap = box_cells @ mask_cells
+    union = box_cells.sum(-1)[..., None] + mask_cells.sum(2)[:, :, None] - overlap
+    return overlap, union * boxes.isfinite().all(-1)[..., None]
+
+
+@torch.no_grad()
 def match_boxes(
     masks: Tensor,
     boxes: Tensor,
@@ -77,15 +97,10 @@ def match_boxes(
     Returns:
         The assignment, on the device of `masks`.
     """
-    n, t, h, w, e = masks.shape
+    n, t, _, _, e = masks.shape
     m = boxes.shape[2]
-    grid = torch.tensor([w, h, w, h], dtype=torch.float32, device=boxes.device)
     present = boxes.isfinite().all(-1)  # (N, T, M)
-    box_cells = box_masks(boxes.float() * grid, h, w).flatten(3)  # (N, T, M, h*w)
-    mask_cells = masks.float().flatten(2, 3)  # (N, T, h*w, E)
-    overlap = box_cells @ mask_cells  # (N, T, M, E)
-    union = box_cells.sum(-1)[..., None] + mask_cells.sum(2)[:, :, None] - overlap
-    union = union * present[..., None]
+    overlap, union = overlap_and_union(masks, boxes)
     iou = overlap.sum(1) / union.sum(1).clamp_min(1e-6)  # (N, M, E)
     extra = 0.0 if noun_similarity is None else noun_weight * noun_similarity.float()
     if per_frame:

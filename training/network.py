@@ -16,37 +16,39 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from henasy_stream.model.checkpoints import load_strictly, load_weights
+from henasy_stream.model.grouping import at_least_float32
 from henasy_stream.model.henasy import Henasy
 from henasy_stream.model.lavila import load_lavila
 from training.config import Recipe, Tower
 
 
 class Observed(NamedTuple):
-    """Of one pass over clips; embeddings are L2-normalised float32.
+    """Of one pass over clips, never in half precision; video and entities are L2-normalised.
 
     video: (N, J).  entities: (N, E, J).  masks: (N, T, h, h, E) probability of the entity given the patch.
-    tower: (N, J) the global encoder's own video embedding.  patches: (N, T, k, k, J) its patch tokens in that space.
+    tower: (N, J) the global encoder's own video embedding.  patches: (N, T, k, k, J) its patch tokens in that space, or
+    None.
     """
 
     video: Tensor
     entities: Tensor
     masks: Tensor
     tower: Tensor
-    patches: Tensor
+    patches: Tensor | None
 
 
-def observe(model: Henasy, video: Tensor) -> Observed:
-    """Run the network on (N, T, 3, S, S)."""
+def observe(model: Henasy, video: Tensor, *, patches: bool = False) -> Observed:
+    """Run the network on (N, T, 3, S, S); `patches` asks for those tokens, which few losses read."""
     out = model(video)
     towers = model.towers
     side, grid = math.isqrt(out.probability.shape[2]), model.config.vision.grid
-    patches = towers.visual.norm(out.patches) @ towers.image_projection
+    seen = at_least_float32(towers.visual.norm(out.patches) @ towers.image_projection) if patches else None
     return Observed(
-        video=F.normalize(out.video.float(), dim=-1),
-        entities=F.normalize(out.entities.float(), dim=-1),
-        masks=out.probability.float().unflatten(2, (side, side)),
-        tower=out.cls @ towers.image_projection,
-        patches=patches.view(*video.shape[:2], grid, grid, -1),
+        video=F.normalize(at_least_float32(out.video), dim=-1),
+        entities=F.normalize(at_least_float32(out.entities), dim=-1),
+        masks=at_least_float32(out.probability).unflatten(2, (side, side)),
+        tower=at_least_float32(out.cls @ towers.image_projection),
+        patches=None if seen is None else seen.view(*video.shape[:2], grid, grid, -1),
     )
 
 
@@ -92,9 +94,8 @@ def _start_from(model: Henasy, path: Path) -> None:
 
 
 def _recompute_blocks(model: Henasy) -> None:
-    """Keep of each block its input alone; frozen towers keep nothing anyway."""
-    for part in (model.entity_encoder, model.entity_decoder, model.towers.visual):
-        for module in part.modules():
-            if isinstance(module, nn.ModuleList):
-                for block in module:
-                    block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+    """Keep of each block its input alone; the blocks of a frozen tower keep nothing anyway."""
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList):
+            for block in module:
+                block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from henasy_stream.config import HenasyConfig
+from henasy_stream.model.grouping import at_least_float32
 from training.batches import token_table
 
 MAX_KEPT = 500_000
@@ -32,7 +33,7 @@ class TextBank:
         self._kept: dict[str, Tensor] = {}
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """(N, J) float32 on the run's device."""
+        """(N, J) on the run's device, never in half precision."""
         if not self._frozen:
             return self._embed(texts)
         new = [text for text in dict.fromkeys(texts) if text not in self._kept]
@@ -53,4 +54,4 @@ class TextBank:
 
     def _embed(self, texts: Sequence[str]) -> Tensor:
         tokens = token_table(texts, self._config).to(self._device)
-        return F.normalize(self._encode(tokens).float(), dim=-1)
+        return F.normalize(at_least_float32(self._encode(tokens)), dim=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from henasy_stream.errors import UserError
 from henasy_stream.model.checkpoints import save_weights
 from henasy_stream.model.henasy import Henasy
 from training.batches import Batch, TrainingData
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import Recipe
-from training.distributed import ALONE, CPU, Ranks, broadcast, gather, gather_fields, shared, sum_gradients
-from training.losses import LOSSES, LossInputs, positive_mask
-from training.network import build, freeze, observe
+from training.distributed import ALONE, CPU, Ranks, broadcast, sum_gradients
+from training.inputs import loss_inputs
+from training.logbook import Logbook
+from training.losses import LOSSES
+from training.monitor import Meter, Watch, grounding, memory_gb
+from training.network import build, freeze
 from training.texts import TextBank
 
-_GATHERED = ("video", "text", "verbs", "entities", "masks", "boxes", "box_noun", "nouns", "images", "tower", "patches")
+_log = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -45,8 +48,8 @@ class Trainer:
         self.recipe, self.data, self.out, self.ranks, self.device = recipe, data, out, ranks, device
         self.steps = recipe.epochs * data.steps_per_epoch or recipe.steps
         self.model = build(recipe).to(device)
-        self.average = self._weights()
         freeze(self.model, recipe.freeze)
+        self.average = self._trained_weights()
         self.texts = TextBank(self.model.encode_text, recipe.model, frozen="text" in recipe.freeze, device=device)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -60,6 +63,7 @@ class Trainer:
         self.done = 0
         self.prepared = False
         self.seconds = 0.0
+        self.watch, self.meter = Watch(recipe.eval_every), Meter()
         self._batches: Iterator[Batch] | None = None
 
     @property
@@ -87,43 +91,10 @@ class Trainer:
         freeze(self.model, self.recipe.freeze)
         self.model.zero_grad(set_to_none=True)  # or a frozen tower's last gradient would weigh in every clipping
         broadcast(self.model, self.ranks)
-        self.average = self._weights()
-
-    def loss_inputs(self, batch: Batch) -> LossInputs:
-        """Run the network on a rank's part of a batch and gather what the losses may ask for, of all ranks."""
-        ranks, data, preprocess = self.ranks, self.data, self.recipe.model.preprocess
-        seen = observe(self.model, batch.video)
-        words = shared(self.texts([*data.dictionary, data.background or ""]), ranks)
-        nouns, verbs = (
-            _multi_hot(gather(tags, ranks), classes)
-            for tags, classes in (
-                (batch.nouns if batch.noun_tags is None else batch.noun_tags, len(data.dictionary)),
-                (batch.verbs, data.num_verbs),
-            )
-        )
-        parts = LossInputs(
-            video=seen.video,
-            text=self.texts(batch.texts),
-            verbs=self.texts(batch.phrases),
-            positives=positive_mask(nouns, verbs, self.recipe.positives),
-            entities=seen.entities,
-            masks=seen.masks,
-            boxes=batch.boxes,
-            box_noun=batch.box_noun,
-            per_frame=self.recipe.box_matching == "frame",
-            nouns=batch.nouns,
-            dictionary=words[:-1],
-            background=None if data.background is None else words[-1],
-            tower=seen.tower,
-            patches=seen.patches,
-            images=batch.video if self.recipe.losses.get("pairwise_affinity") else None,
-            pixel_mean=torch.tensor(preprocess.mean, device=self.device),
-            pixel_std=torch.tensor(preprocess.std, device=self.device),
-        )
-        return gather_fields(parts, ranks, *_GATHERED)
+        self.average = self._trained_weights()
 
     def step(self) -> dict[str, float]:
-        """One update.
+        """One update; the losses by name, their weighted sum "loss", and "grad_norm" before clipping.
 
         Raises:
             FloatingPointError: a loss is not finite; names the step, the losses and the batch.
@@ -135,42 +106,70 @@ class Trainer:
             self._batches = self.data.batches(self.done)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.done)
+        asked = time.perf_counter()
         batch = next(self._batches)
+        waited = time.perf_counter() - asked
         # Noise, too, is a function of seed, step and rank alone, so that a run goes on as if it had never stopped.
         torch.manual_seed((recipe.seed * 1_000_003 + self.done) * 1_024 + self.ranks.rank)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            inputs = self.loss_inputs(batch)
+            inputs = loss_inputs(self.model, batch, self.data, self.texts, recipe, self.ranks)
         losses = {name: LOSSES[name](inputs) for name, weight in recipe.losses.items() if weight}
         total: Tensor = torch.stack([recipe.losses[name] * value for name, value in losses.items()]).sum()
         if not torch.isfinite(total):
             values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
             raise FloatingPointError(f"step {self.done}: the loss is not finite ({values}); the batch: {batch.key}")
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        sum_gradients(self.trained, self.ranks)
-        if recipe.optim.clip:
-            torch.nn.utils.clip_grad_norm_(self.trained, recipe.optim.clip)
-        self.optimizer.step()
-        self._average()
+        norm = self._update(total)
         self.done += 1
-        self.seconds += time.perf_counter() - started
-        return {"loss": total.item(), **{name: value.item() for name, value in losses.items()}}
+        told = {"loss": total.item(), **{name: value.item() for name, value in losses.items()}, "grad_norm": norm}
+        if self.logs and not self.ranks.rank:
+            told |= grounding(inputs)
+        for warning in self.watch.see(self.done, told, batch.key):
+            _log.log(logging.DEBUG if self.ranks.rank else logging.WARNING, warning)
+        seconds = time.perf_counter() - started
+        self.seconds += seconds
+        self.meter.add(clips=len(inputs.video), seconds=seconds, waited=waited)
+        return told
+
+    def _update(self, loss: Tensor) -> float:
+        """Change the weights, unless the gradient is not finite; returns its norm before clipping."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        sum_gradients(self.trained, self.ranks)
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.recipe.optim.clip or math.inf).item()
+        if math.isfinite(norm):
+            self.optimizer.step()
+            self._follow()
+        return norm
+
+    @property
+    def logs(self) -> bool:
+        """Whether the step just done is logged."""
+        return self.done % self.recipe.log_every == 0 or self.done == self.steps or self._scores
+
+    @property
+    def _scores(self) -> bool:
+        return self.done % self.recipe.eval_every == 0 and self.done != self.steps
 
     @torch.no_grad()
-    def _average(self) -> None:
-        """Follow the weights with a moving average, slowly late and quickly early."""
+    def _follow(self) -> None:
+        """The moving average follows the weights, slowly late and quickly early."""
         decay = min(self.recipe.optim.average, (1 + self.done) / (10 + self.done))
-        for name, value in self.model.named_parameters():
-            if value.requires_grad:
-                self.average[name].lerp_(value, 1 - decay)
+        for name, value in self.average.items():
+            value.lerp_(self.model.get_parameter(name), 1 - decay)
 
-    def _weights(self) -> dict[str, Tensor]:
-        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+    def _trained_weights(self) -> dict[str, Tensor]:
+        """A copy, and none where the last weights are wanted."""
+        named = self.model.named_parameters() if self.recipe.optim.average else ()
+        return {name: value.detach().clone() for name, value in named if value.requires_grad}
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The weights to evaluate and to write: of what is trained the moving average."""
+        return {**self.model.state_dict(), **self.average}
 
     def averaged_model(self) -> Henasy:
         """A copy on the CPU for evaluation with the averaged weights."""
         model = Henasy(self.recipe.model)
-        model.load_state_dict(self.average)
+        model.load_state_dict(self.averaged())
         return model.eval()
 
     def save(self) -> None:
@@ -194,14 +193,22 @@ class Trainer:
         if not self.checkpoint.exists():
             return False
         state = load_checkpoint(self.checkpoint)
-        self.model.load_state_dict(state["model"])
-        self.average = {name: value.to(self.device) for name, value in state["average"].items()}
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.done, self.seconds, self.prepared = state["done"], state["seconds"], state["prepared"]
+        try:
+            self.model.load_state_dict(state["model"])
+            self.average = {name: value.to(self.device) for name, value in state["average"].items()}
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.done, self.seconds, self.prepared = state["done"], state["seconds"], state["prepared"]
+        except (KeyError, ValueError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(
+                f"{self.checkpoint} does not fit this recipe ({reason}); delete it or choose another --out"
+            ) from None
+        self._batches = None
         return True
 
-    def run(self, report: Callable[[int, dict[str, Any]], None]) -> Path:
+    def run(self, report: Callable[[int, dict[str, Any]], None], *, tensorboard: bool = False) -> Path:
         """Train to the end and write the weights; returns their path."""
+        log = None if self.ranks.rank else Logbook(self.out, self.done, tensorboard=tensorboard)
         if not self.prepared:
             started = time.perf_counter()
             self.prepare()
@@ -209,28 +216,24 @@ class Trainer:
             self.save()
         while self.done < self.steps:
             values: dict[str, Any] = self.step()
-            last = self.done == self.steps
-            scored = self.done % self.recipe.eval_every == 0 and not last
-            if scored and not self.ranks.rank:
-                values |= {f"val/{name}": value for name, value in self.data.score(self.averaged_model()).items()}
-            if not self.ranks.rank:
-                self._log(values, always=last or scored)
+            if log and self.logs:
+                values = {"seconds": round(self.seconds, 1), **values, "lr": self.learning_rate(self.done - 1)}
+                values |= {**self.meter.read(), "memory_gb": memory_gb(self.device)}
+                if self._scores:
+                    values |= {f"val/{name}": value for name, value in self.data.score(self.averaged_model()).items()}
+                log.write(self.done, values)
+            if log:
                 report(self.done, values)
-            if self.done % self.recipe.checkpoint_every == 0 or last:
+            if self.done % self.recipe.checkpoint_every == 0 or self.done == self.steps:
                 self.save()
         return self.write_weights()
-
-    def _log(self, values: dict[str, Any], *, always: bool) -> None:
-        if always or self.done % self.recipe.log_every == 0:
-            with (self.out / "log.jsonl").open("a") as file:
-                file.write(json.dumps({"step": self.done, "seconds": round(self.seconds, 1), **values}) + "\n")
 
     def write_weights(self) -> Path:
         """The averaged weights in half precision with their config beside them; of several ranks, the first writes."""
         path = self.out / "weights.safetensors"
         if self.ranks.rank:
             return path
-        state = {name: value.half() if value.ndim > 1 else value for name, value in self.average.items()}
+        state = {name: value.half() if value.ndim > 1 else value for name, value in self.averaged().items()}
         save_weights(
             path,
             state,
@@ -245,8 +248,3 @@ class Trainer:
             losses=dict(self.recipe.losses),
         )
         return path
-
-
-def _multi_hot(tags: Tensor, classes: int) -> Tensor:
-    """(N, K) classes, below 0 for padding → (N, classes) of 0 and 1."""
-    return F.one_hot(tags + 1, classes + 1).amax(1)[:, 1:]
