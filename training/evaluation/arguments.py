@@ -63,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
     _add_videos(egtea)
     _add_model(egtea)
 
+    grounding = commands.add_parser("grounding", help="does the entity that a noun chooses lie where the thing lies")
+    grounding.add_argument("annotations", type=Path, help="JSON of boxes or masks, see training/data/grounding.py")
+    grounding.add_argument("--seed", type=int, default=0, help="draws the random entity of the trivial answer")
+    _add_videos(grounding)
+    _add_model(grounding)
+
     for command in commands.choices.values():
         command.add_argument("--json", type=Path, help="write the scores to this file as well")
     return top

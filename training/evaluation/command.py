@@ -90,11 +90,18 @@ def _egtea(options: argparse.Namespace) -> Result:
     return score_egtea(_embedder(options), options.annotations, _videos(options), template=options.template)
 
 
+def _grounding(options: argparse.Namespace) -> Result:
+    from training.evaluation.grounding import score_grounding
+
+    return score_grounding(_embedder(options), options.annotations, _videos(options), seed=options.seed)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], Result]] = {
     "egomcq": _egomcq,
     "ek100-mir": _ek100_mir,
     "ek100-cls": _ek100_cls,
     "egtea": _egtea,
+    "grounding": _grounding,
 }
 
 

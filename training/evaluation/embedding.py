@@ -204,7 +204,7 @@ def embed_clips(
                 vectors = np.full((len(clips), *found.shape[1:]), np.nan, np.float32)
             vectors[list(batch.rows)] = found
     if vectors is None:
-        raise UserError(nothing_readable(len(clips), unreadable))
+        raise nothing_readable(len(clips), unreadable)
     readable = np.ones(len(clips), np.bool_)
     readable[list(unreadable)] = False
     return EmbeddedClips(vectors=vectors, readable=readable, unreadable=unreadable)
@@ -221,7 +221,7 @@ def read_clips(clips: Clips, read: Read, *, batch: int, workers: int) -> Iterato
     )
 
 
-def nothing_readable(clips: int, unreadable: dict[int, ClipError]) -> str:
-    """The message where no clip at all could be read."""
+def nothing_readable(clips: int, unreadable: dict[int, ClipError]) -> UserError:
+    """The error where no clip at all could be read."""
     first = next(iter(unreadable.values()), "there are none")
-    return f"none of {clips:,} clips could be read; the first: {first}"
+    return UserError(f"none of {clips:,} clips could be read; the first: {first}")

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,9 @@ def _lines(result: Result) -> list[str]:
     if len(result.unreadable) > _SHOWN:
         lines.append(f"  … {len(result.unreadable) - _SHOWN:,} more, all in --json")
     lines += result.notes
-    lines += [f"sha256 {digest}  {name}" for name, digest in result.files.items()]
+    lines += [f"sha256 {digest}  {name}" for name, digest in islice(result.files.items(), _SHOWN)]
+    if len(result.files) > _SHOWN:
+        lines.append(f"  … {len(result.files) - _SHOWN:,} more files, all in --json")
     return [*lines, "; ".join(f"{name} {value}" for name, value in result.about.items())]
 
 

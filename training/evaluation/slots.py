@@ -5,7 +5,7 @@ Shapes: S picture size, h mask grid, E slots.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -67,3 +67,15 @@ def mean_ious(rows: Sequence[SlotIous], prefix: str = "") -> dict[str, float]:
         f"{prefix}trivial_centre_box": 100 * float(means.centre_box),
         f"{prefix}trivial_random_entity": 100 * float(means.random_entity),
     }
+
+
+def distrust(scores: Mapping[str, float], prefix: str = "") -> list[str]:
+    """A warning where the slots know the place and the words do not find it, or where looking is no better than not."""
+    chosen, best = scores[f"{prefix}noun_miou"], scores[f"{prefix}best_slot_miou"]
+    trivial = max(value for name, value in scores.items() if name.startswith(f"{prefix}trivial_"))
+    notes = []
+    if best > 2 * chosen:
+        notes.append(f"warning: the best slot fits {best:.1f} %, the chosen one {chosen:.1f} %; nouns choose badly")
+    if chosen <= trivial:
+        notes.append(f"warning: an answer that never looks at the picture reaches {trivial:.1f} %")
+    return notes

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from henasy_stream.config import HenasyConfig, PreprocessConfig, TextConfig, VisionConfig
 from henasy_stream.model.lavila import DualEncoder
+from henasy_stream.preprocess import Resize
 from tests.training.videos import numbers_of
 from training.evaluation.embedding import Embedder, Vectors
 
@@ -61,14 +62,22 @@ def _finished(vectors: Vectors, normalise: bool) -> Vectors:
 
 
 def planted(
-    path: Path, seen: Callable[[int], Vectors], said: Callable[[str], Vectors], *, num_frames: int = 4
+    path: Path,
+    seen: Callable[[int], Vectors],
+    said: Callable[[str], Vectors],
+    *,
+    num_frames: int = 4,
+    kind: type[Planted] = Planted,
+    resize: Resize = "squash",
+    size: int = 32,
 ) -> Planted:
     """The embedder; `path` is any file, whose checksum stands for that of the weights."""
-    vision = dataclasses.replace(TINY.vision, num_frames=num_frames)
+    vision = dataclasses.replace(TINY.vision, num_frames=num_frames, image_size=size)
+    preprocess = dataclasses.replace(TINY.preprocess, resize=resize)
     network = DualEncoder(vision, TINY.text, TINY.embed_dim)
-    return Planted(
+    return kind(
         network=network,
-        config=dataclasses.replace(TINY, vision=vision),
+        config=dataclasses.replace(TINY, vision=vision, preprocess=preprocess),
         name="planted",
         path=path,
         device=torch.device("cpu"),
