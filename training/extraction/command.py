@@ -139,7 +139,7 @@ def _run(options: argparse.Namespace) -> int:
     console.print(f"{len(made.files):,} files in {options.out} after {time.perf_counter() - started:.0f} s")
     if made.unreadable:
         console.print(
-            f"extract: {len(made.unreadable)} of {len(work.items):,} clips can't be read; they have no file, "
+            f"extract: {len(made.unreadable)} of {len(work.items):,} items can't be made; they have no file, "
             f"{options.out / MANIFEST} says why; the same command tries them again"
         )
     return int(bool(made.unreadable))
