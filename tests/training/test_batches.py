@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from henasy_stream.errors import UserError
 from training.config import Recipe, WorldData
 from training.data.world_batches import WorldBatches
 from training.data.world_pool import ABSENT, HAND_INDEX, UNNAMED, WorldPool, open_pool
@@ -87,3 +89,22 @@ def test_ranks_share_a_batch_as_one_process_sees_it(tiny_recipe: Recipe, tiny_po
     halves = [replace(whole, ranks=Ranks(rank=rank, size=2))[4] for rank in (0, 1)]
     assert torch.equal(torch.cat([half.video for half in halves]), whole[4].video)
     assert halves[0].texts + halves[1].texts == whole[4].texts
+
+
+def test_hard_negatives_double_the_batch_with_the_next_clip_of_the_stream(tiny_recipe: Recipe, tmp_path: Path) -> None:
+    cut = open_pool(tmp_path, tiny_recipe.model, split="train", clips=24, seed=0, cut=24)
+    batches = replace(
+        world(cut, tiny_recipe, seed=0, data=WorldData(clips=24, cut=24, hard_negatives=True, jitter=0.0)), batch=4
+    )
+    assert batches.steps_per_epoch == 3
+    rows = [[int(row) for row in re.findall(r"\d+", batches[step].key)] for step in range(3)]
+    assert sorted(sum(rows, [])) == list(range(24))
+    for drawn in rows:
+        assert [(row ^ 1) in drawn for row in drawn] == [True] * 8
+    ranked = [replace(batches, ranks=Ranks(rank=rank, size=2))[0] for rank in (0, 1)]
+    assert ranked[0].texts + ranked[1].texts == batches[0].texts
+
+
+def test_hard_negatives_need_cut_clips(tiny_recipe: Recipe, tiny_pool: WorldPool) -> None:
+    with pytest.raises(UserError, match="--data.cut 24"):
+        world(tiny_pool, tiny_recipe, seed=0, data=WorldData(clips=24, hard_negatives=True))

@@ -41,8 +41,12 @@ class WorldBatches:
     judge: Callable[[Henasy], dict[str, float]] = lambda _: {}
 
     def __post_init__(self) -> None:
-        if self.batch > len(self.pool):
-            raise UserError(f"a batch of {self.batch} clips needs more than {len(self.pool)}; raise --data.clips")
+        if self._clips_a_step > len(self.pool):
+            raise UserError(
+                f"a batch of {self._clips_a_step} clips needs more than {len(self.pool)}; raise --data.clips"
+            )
+        if self.data.hard_negatives and self.data.cut < self.data.clips:
+            raise UserError(f"hard negatives are cut out of streams; set --data.cut {self.data.clips}")
 
     @property
     def dictionary(self) -> tuple[str, ...]:
@@ -62,7 +66,18 @@ class WorldBatches:
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches of the pool."""
-        return len(self.pool) // self.batch
+        return len(self.pool) // self._clips_a_step
+
+    @property
+    def _clips_a_step(self) -> int:
+        return self.batch * (2 if self.data.hard_negatives else 1)
+
+    def _rows(self, epoch: int, place: int) -> npt.NDArray[np.int64]:
+        """Of one batch, sorted: the pool is read in one sweep.  A clip's hard negative is its neighbour in the pool."""
+        group = 2 if self.data.hard_negatives else 1
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pool) // group)
+        drawn = np.sort(order[place * self.batch : (place + 1) * self.batch])
+        return (group * drawn[:, None] + np.arange(group)).reshape(-1)
 
     @cached_property
     def box_noun(self) -> npt.NDArray[np.int64]:
@@ -77,10 +92,9 @@ class WorldBatches:
 
     def __getitem__(self, step: int) -> Batch:
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pool))
-        rows = np.sort(order[place * self.batch : (place + 1) * self.batch])  # sorted: the pool is read in one sweep
-        change = _Change.draw(self.batch, self.data.jitter, np.random.default_rng((self.seed, epoch, place)))
-        mine = self.ranks.share(self.batch)
+        rows = self._rows(epoch, place)
+        change = _Change.draw(len(rows), self.data.jitter, np.random.default_rng((self.seed, epoch, place)))
+        mine = self.ranks.share(len(rows))
         rows = rows[mine]
         video, boxes = change[mine](normalise(self.pool.frames[rows], self.config), self.pool.boxes[rows])
         verb = torch.from_numpy(self.pool.verb_class[rows].astype(np.int64))
