@@ -98,7 +98,7 @@ def test_hard_negatives_double_the_batch_with_the_next_clip_of_the_stream(tiny_r
     )
     assert batches.steps_per_epoch == 3
     rows = [[int(row) for row in re.findall(r"\d+", batches[step].key)] for step in range(3)]
-    assert sorted(sum(rows, [])) == list(range(24))
+    assert sorted(row for drawn in rows for row in drawn) == list(range(24))
     for drawn in rows:
         assert [(row ^ 1) in drawn for row in drawn] == [True] * 8
     ranked = [replace(batches, ranks=Ranks(rank=rank, size=2))[0] for rank in (0, 1)]
@@ -106,5 +106,5 @@ def test_hard_negatives_double_the_batch_with_the_next_clip_of_the_stream(tiny_r
 
 
 def test_hard_negatives_need_cut_clips(tiny_recipe: Recipe, tiny_pool: WorldPool) -> None:
-    with pytest.raises(UserError, match="--data.cut 24"):
+    with pytest.raises(UserError, match=r"--data\.cut 24"):
         world(tiny_pool, tiny_recipe, seed=0, data=WorldData(clips=24, hard_negatives=True))
