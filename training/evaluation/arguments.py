@@ -69,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
     _add_videos(grounding)
     _add_model(grounding)
 
+    own = commands.add_parser("own", help="the held-out videos of one's own folder")
+    own.add_argument("folder", type=Path, help="made by prepare.py own")
+    own.add_argument("--seed", type=int, default=0, help="draws the distractors and the random entity")
+    _add_model(own)
+
     for command in commands.choices.values():
         command.add_argument("--json", type=Path, help="write the scores to this file as well")
     return top

@@ -96,12 +96,19 @@ def _grounding(options: argparse.Namespace) -> Result:
     return score_grounding(_embedder(options), options.annotations, _videos(options), seed=options.seed)
 
 
+def _own(options: argparse.Namespace) -> Result:
+    from training.evaluation.own import score_own
+
+    return score_own(_embedder(options), options.folder, workers=max(0, options.workers), seed=options.seed)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], Result]] = {
     "egomcq": _egomcq,
     "ek100-mir": _ek100_mir,
     "ek100-cls": _ek100_cls,
     "egtea": _egtea,
     "grounding": _grounding,
+    "own": _own,
 }
 
 

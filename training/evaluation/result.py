@@ -90,9 +90,8 @@ def about(embedder: Embedder, store: VideoStore, **settings: Any) -> dict[str, A
 def show(result: Result) -> None:
     """Print the table, the counts and the checksums."""
     models = [model for model in MODELS if model in result.published]
-    table = Table(
-        title=f"{result.task}: {result.about['weights']}, {result.scored:,} of {result.total:,} {result.unit}"
-    )
+    print(f"{result.task}: {result.about['weights']}, {result.scored:,} of {result.total:,} {result.unit}")
+    table = Table()
     table.add_column("score")
     for model in ("ours", *models):
         table.add_column(model, justify="right")
