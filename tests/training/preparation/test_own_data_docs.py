@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -9,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from training.data.own import COLUMNS
+from training.evaluation.command import evaluate_main
 from training.preparation.command import prepare_main
 from training.preparation.detectors import TableDetector
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "own_data.md"
+PROGRAMS = {"prepare": prepare_main, "evaluate": evaluate_main}
 BLOCK = re.compile(r"(<!-- pending -->\n)?```(\w+)\n(.*?)```", re.S)
 
 
+@pytest.mark.slow
 def test_commands_and_code_of_the_page(tmp_path, monkeypatch, capsys):
     pytest.importorskip("spacy")
     monkeypatch.chdir(tmp_path)
@@ -29,10 +33,13 @@ def test_commands_and_code_of_the_page(tmp_path, monkeypatch, capsys):
             assert "(4, 144, 192, 3)" in printed
             assert "world_3" in printed
             ran += 1
-        for line in re.findall(r"^\$ python training/prepare\.py (.*)$", text, re.M):
-            assert prepare_main(shlex.split(line)) == 0, line
+        for program, line in re.findall(r"^\$ python training/(\w+)\.py (.*)$", text, re.M):
+            assert PROGRAMS[program](shlex.split(line)) == 0, line
             ran += 1
-    assert ran == 8
+    assert ran == 9
+    scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    assert scores["inter"] > 40  # the shipped weights know this world; chance is 20
+    assert scores["noun_miou"] > scores["trivial_centre_box"]
     assert {path.name for path in (tmp_path / "own").iterdir()} == {
         "clips.csv", "nouns.txt", "verbs.txt", "videos", "boxes", "own.json",
     }  # fmt: skip
