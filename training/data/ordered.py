@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, SupportsIndex
 
@@ -45,7 +45,7 @@ class _Clips(Dataset[tuple[int, Arrays | ClipError]]):
 
 
 def read_in_order(
-    clips: Clips, read: Read, *, batch: int, workers: int = 0, rows: Sequence[int] | None = None
+    clips: Clips, read: Read, *, batch: int, workers: int = 0, rows: Iterable[int] | None = None
 ) -> Iterator[OrderedBatch]:
     """Read clips, `batch` at a time, in `workers` processes; the result doesn't depend on their number.
 
@@ -54,7 +54,7 @@ def read_in_order(
         read: what a clip becomes, e.g. a `ClipReader`; its generator is seeded by the row.
         batch: clips of a batch; the last may have fewer.
         workers: processes; 0 reads in this one.
-        rows: which clips, in this order; all by default.
+        rows: which clips, in this order; all by default.  Taken one by one, as far ahead as `workers` read.
     """
     yield from DataLoader(
         _Clips(clips, read),

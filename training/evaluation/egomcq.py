@@ -50,7 +50,9 @@ def score_egomcq(embedder: Embedder, annotations: Path, videos: Videos, *, score
     clips, places = distinct_clips(questions)
     store = videos.open(clips.videos)
     unit = score == "cosine"
-    video = embed_clips(embedder, clips, reader_of(embedder, store), workers=videos.workers, unit=unit)
+    video = embed_clips(
+        embedder, clips, reader_of(embedder, store), workers=videos.workers, shards=videos.shards, unit=unit
+    )
     text = embedder.texts([question.query for question in questions], unit=unit)
     similarity = np.einsum("qj,qcj->qc", text, video.vectors[places])
     kept = video.readable[places].all(1)

@@ -38,7 +38,7 @@ def score_egtea(embedder: Embedder, annotations: Path, videos: Videos, *, templa
     store = videos.open(clips.videos)
     vision = embedder.config.vision
     reader = DenseReader(store=store, size=vision.image_size, frames=vision.num_frames)
-    video = embed_clips(embedder, clips, reader, workers=videos.workers, views=reader.views)
+    video = embed_clips(embedder, clips, reader, workers=videos.workers, shards=videos.shards, views=reader.views)
     classes = class_vectors(embedder, [(name,) for name in actions.values()], template)
     logits = (video.vectors[video.readable] @ classes.T).max(1)
     truth = [one.action for one, readable in zip(labelled, video.readable, strict=True) if readable]

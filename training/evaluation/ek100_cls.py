@@ -43,7 +43,9 @@ def score_ek100_cls(embedder: Embedder, annotations: Path, videos: Videos, *, te
     place = {pair: action for action, pair in enumerate(texts)}
     clips = ClipTable.of(segment.clip for segment in validation)
     store = videos.open(clips.videos)
-    video = embed_clips(embedder, clips, reader_of(embedder, store, "epic"), workers=videos.workers)
+    video = embed_clips(
+        embedder, clips, reader_of(embedder, store, "epic"), workers=videos.workers, shards=videos.shards
+    )
     cosine = video.vectors[video.readable] @ class_vectors(embedder, list(texts.values()), template).T
     verbs, nouns = marginalise(softmax(cosine / embedder.config.temperature, axis=1), np.array(list(texts)))
     truth = np.array([(place[s.verb, s.noun], s.verb, s.noun) for s in validation])[video.readable]

@@ -42,7 +42,9 @@ def score_ek100_mir(embedder: Embedder, annotations: Path, videos: Videos) -> Re
     retrieval = read_retrieval(*annotation_files(annotations, *_FILES))
     clips = ClipTable.of(segment.clip for segment in retrieval.segments)
     store = videos.open(clips.videos)
-    video = embed_clips(embedder, clips, reader_of(embedder, store, "epic"), workers=videos.workers)
+    video = embed_clips(
+        embedder, clips, reader_of(embedder, store, "epic"), workers=videos.workers, shards=videos.shards
+    )
     text = embedder.texts([retrieval.segments[column].clip.text for column in retrieval.columns])
     kept, columns = _kept(retrieval.relevance, video.readable)
     similarity = video.vectors[kept] @ text[columns].T

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +34,9 @@ from training.data.loader import Read
 from training.data.ordered import Clips, OrderedBatch, read_in_order
 from training.data.records import ClipError
 from training.data.sampling import Rule
+from training.data.tables import checksum
+from training.distributed import ranks_of_environment
+from training.evaluation.sharded_clips import Embedded, embed_sharded
 
 _TEXT_BATCH = 256
 Vectors = npt.NDArray[np.float32]
@@ -49,12 +52,16 @@ class Observed(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Videos:
-    """Where the videos of an evaluation lie, see `VideoStore.open`, and how many processes decode them."""
+    """Where the videos of an evaluation lie, see `VideoStore.open`, and how many processes decode them.
+
+    shards: a folder through which torchrun's workers share the clips out.
+    """
 
     root: Path
     layout: LayoutName = "auto"
     chunk_s: float | None = None
     workers: int = 0
+    shards: Path | None = None
 
     def open(self, videos: Sequence[str]) -> VideoStore:
         """Find them; UserError where they are not there, before anything else is done."""
@@ -151,6 +158,8 @@ def open_embedder(
         raise UserError("--device cuda: PyTorch sees no GPU here; give cpu or auto")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":  # several processes of a machine may share a GPU
+        device = f"cuda:{ranks_of_environment().local % torch.cuda.device_count()}"
     path = weights_file(weights, report)
     network, config, name = read_network(path, num_frames=num_frames)
     placed = network.eval().requires_grad_(False).to(device)
@@ -179,7 +188,14 @@ class EmbeddedClips:
 
 
 def embed_clips(
-    embedder: Embedder, clips: Clips, read: Read, *, workers: int = 0, views: int = 1, unit: bool = True
+    embedder: Embedder,
+    clips: Clips,
+    read: Read,
+    *,
+    workers: int = 0,
+    views: int = 1,
+    unit: bool = True,
+    shards: Path | None = None,
 ) -> EmbeddedClips:
     """Embed clips in their order.
 
@@ -190,19 +206,28 @@ def embed_clips(
         workers: processes that decode; 0 decodes in this one.
         views: V, so that a batch holds no more pictures than asked for.
         unit: L2-normalise.
+        shards: a folder through which torchrun's workers share the work, see `embed_sharded`.
 
     Raises:
         UserError: no clip could be read at all; names the first.
     """
+
+    def embed(rows: Iterable[int] | None) -> Iterator[Embedded]:
+        for batch in read_clips(clips, read, batch=max(1, embedder.batch // views), workers=workers, rows=rows):
+            yield from batch.unreadable
+            if batch.rows:
+                yield from zip(batch.rows, embedder.videos(batch.arrays["frames"], unit=unit), strict=True)
+
     vectors: Vectors | None = None
     unreadable: dict[int, ClipError] = {}
-    for batch in read_clips(clips, read, batch=max(1, embedder.batch // views), workers=workers):
-        unreadable.update(batch.unreadable)
-        if batch.rows:
-            found = embedder.videos(batch.arrays["frames"], unit=unit)
-            if vectors is None:
-                vectors = np.full((len(clips), *found.shape[1:]), np.nan, np.float32)
-            vectors[list(batch.rows)] = found
+    settings = {"weights_sha256": checksum(embedder.path), "unit": unit} if shards else {}
+    for row, outcome in embed_sharded(clips, read, embed, shards, settings) if shards else embed(None):
+        if isinstance(outcome, ClipError):
+            unreadable[row] = outcome
+            continue
+        if vectors is None:
+            vectors = np.full((len(clips), *outcome.shape), np.nan, np.float32)
+        vectors[row] = outcome
     if vectors is None:
         raise nothing_readable(len(clips), unreadable)
     readable = np.ones(len(clips), np.bool_)
@@ -210,14 +235,16 @@ def embed_clips(
     return EmbeddedClips(vectors=vectors, readable=readable, unreadable=unreadable)
 
 
-def read_clips(clips: Clips, read: Read, *, batch: int, workers: int) -> Iterator[OrderedBatch]:
-    """`read_in_order` with a progress bar where a person looks on."""
+def read_clips(
+    clips: Clips, read: Read, *, batch: int, workers: int, rows: Iterable[int] | None = None
+) -> Iterator[OrderedBatch]:
+    """`read_in_order` with a progress bar where a person looks on, unless only some `rows` are read."""
     yield from track(
-        read_in_order(clips, read, batch=batch, workers=workers),
+        read_in_order(clips, read, batch=batch, workers=workers, rows=rows),
         description=f"{len(clips):,} clips",
         total=math.ceil(len(clips) / batch),
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
+        disable=rows is not None or not sys.stderr.isatty(),
     )
 
 

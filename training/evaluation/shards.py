@@ -8,7 +8,7 @@ there writes the manifest.
 
     DIR/<key>.pt                 a tensor, or a dict of tensors
     DIR/settings.json            what the files depend on; a run with other settings is refused
-    DIR/manifest.json            written last: {settings, files: {key: {bytes, sha256, shape}}, unreadable: {key: why}}
+    DIR/manifest.json            written last: {settings, files: {key: {bytes, sha256, shape}}, unreadable}
     DIR/.work/<key>.unreadable   why an item has no file; its owner tries again in the next run
 """
 
@@ -37,10 +37,10 @@ MIN_TRIED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """All that there is at the end: files by key, and why the other keys have none, both in the items' order."""
+    """All that there is at the end, by key in the items' order: files, and {path, reason} of what has none."""
 
     files: dict[str, FileRecord]
-    unreadable: dict[str, str]
+    unreadable: dict[str, dict[str, str]]
 
 
 @dataclass(kw_only=True)
@@ -188,13 +188,13 @@ class ShardedMap(Generic[Item]):
             part.unlink(missing_ok=True)
         return made
 
-    def _result(self, key: str) -> FileRecord | str:
+    def _result(self, key: str) -> FileRecord | dict[str, str]:
         """What the file is, or why there is none; made here and now if neither is there."""
         while True:
             if record := self._examine(key):
                 return record
             if why := read_json_object(self._reason(key)):
-                return f"{why['path']}: {why['reason']}"
+                return why
             self.path(key).unlink(missing_ok=True)
             self._make([key])
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from henasy_stream.errors import UserError, debugging
@@ -94,8 +93,6 @@ def _open_map(options: argparse.Namespace, ranks: Ranks, report: Callable[[str],
         chunk_s=options.chunk_seconds,
         report=report,
     )
-    if torch.cuda.is_available():
-        torch.cuda.set_device(ranks.local % torch.cuda.device_count())  # several processes may share a GPU
     embedder = open_embedder(
         options.weights, device=options.device, batch=options.batch, num_frames=options.frames, report=report
     )

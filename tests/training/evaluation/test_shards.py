@@ -149,7 +149,7 @@ def test_more_items_extend_a_folder(tmp_path):
 def test_what_cannot_be_read_is_named_and_tried_again(tmp_path, capsys):
     (tmp_path / "broken").touch()
     made = sharded(tmp_path, 10).run()
-    assert made.unreadable == {"i7": "v.mp4: is broken"}
+    assert made.unreadable == {"i7": {"path": "v.mp4", "reason": "is broken"}}
     assert "i7: clip v 7-7 s can't be read: v.mp4: is broken" in capsys.readouterr().out
     assert json.loads((tmp_path / "manifest.json").read_text())["unreadable"] == made.unreadable
     assert not (tmp_path / "i7.pt").exists()
