@@ -71,7 +71,8 @@ def pooled_noun_nce(
     Returns:
         Scalar mean over the boxes; 0 without any.
     """
-    mean = (raster.flatten(3) @ patches.flatten(2, 3))[clip, frame, box]  # the length does not matter to a cosine
+    inside = raster.flatten(3).to(patches.dtype)
+    mean = (inside @ patches.flatten(2, 3))[clip, frame, box]  # the length does not matter to a cosine
     return mean_or_zero(F.cross_entropy(cosine(mean, dictionary) / temperature, noun, reduction="none"))
 
 
