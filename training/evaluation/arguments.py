@@ -42,12 +42,14 @@ def parser() -> argparse.ArgumentParser:
     _add_frames(egomcq)
     _add_videos(egomcq)
     _add_model(egomcq)
+    _add_shards(egomcq)
 
     retrieval = commands.add_parser("ek100-mir", help="EPIC-KITCHENS-100 multi-instance retrieval, test split")
     retrieval.add_argument("annotations", type=Path, help="folder of epic-kitchens-100-annotations")
     _add_frames(retrieval)
     _add_videos(retrieval)
     _add_model(retrieval)
+    _add_shards(retrieval)
 
     epic = commands.add_parser("ek100-cls", help="EPIC-KITCHENS-100 zero-shot action recognition, validation split")
     epic.add_argument("annotations", type=Path, help="folder of epic-kitchens-100-annotations")
@@ -55,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     _add_frames(epic)
     _add_videos(epic)
     _add_model(epic)
+    _add_shards(epic)
 
     egtea = commands.add_parser("egtea", help="EGTEA Gaze+ zero-shot action recognition, test clips of split 1")
     egtea.add_argument("annotations", type=Path, help="folder of action_idx.txt and test_split1.txt")
@@ -62,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     _add_frames(egtea, usual=16)
     _add_videos(egtea)
     _add_model(egtea)
+    _add_shards(egtea)
 
     grounding = commands.add_parser("grounding", help="does the entity that a noun chooses lie where the thing lies")
     grounding.add_argument("annotations", type=Path, help="JSON of boxes or masks, see training/data/grounding.py")
@@ -94,6 +98,15 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     command.add_argument("--batch", type=from_one, default=16, help="clips of a forward pass (default 16)")
     command.add_argument("--workers", type=int, default=0, help="processes that decode (default 0: this one)")
+
+
+def _add_shards(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--shards",
+        type=Path,
+        help="a folder for the clips' embeddings, through which torchrun's workers share the work; goes on where one "
+        "stopped",
+    )
 
 
 def _add_frames(command: argparse.ArgumentParser, usual: int | None = None) -> None:

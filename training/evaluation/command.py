@@ -62,7 +62,11 @@ def _videos(options: argparse.Namespace) -> Videos:
     from training.evaluation.embedding import Videos
 
     return Videos(
-        root=options.videos, layout=options.layout, chunk_s=options.chunk_seconds, workers=max(0, options.workers)
+        root=options.videos,
+        layout=options.layout,
+        chunk_s=options.chunk_seconds,
+        workers=max(0, options.workers),
+        shards=getattr(options, "shards", None),
     )
 
 
@@ -128,19 +132,27 @@ def _synthetic(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from training.distributed import ranks_of_environment
+
+    ranks = ranks_of_environment()
+    if ranks.size > 1 and not getattr(options, "shards", None):
+        how = "give --shards DIR" if hasattr(options, "shards") else f"{options.command} runs in one"
+        raise UserError(f"{ranks.size} workers have nothing to share the work through; {how}")
     if options.command not in _COMMANDS:
         _synthetic(options)
         return
     from training.evaluation.result import show, write_json
 
     result = _COMMANDS[options.command](options)
+    if ranks.rank:
+        return
     if options.json:
         write_json(result, options.json)
     show(result)
 
 
 def evaluate_main(argv: Sequence[str]) -> int:
-    """0 done, 2 a mistake in the arguments or in the data."""
+    """0 done, 2 a mistake in the arguments or in the data, 130 interrupted."""
     try:
         _run(parser().parse_args(argv))
     except (UserError, OSError) as error:
@@ -148,4 +160,7 @@ def evaluate_main(argv: Sequence[str]) -> int:
             raise
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("evaluate: interrupted", file=sys.stderr)
+        return 130
     return 0
