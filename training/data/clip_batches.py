@@ -82,11 +82,8 @@ class ClipBatches:
 
     def batches(self, first: int) -> Iterator[Batch]:
         """See `TrainingData`."""
-        epoch, place = divmod(first, self.steps_per_epoch)
-        while True:
-            for loaded in self.loader.epoch(epoch, place):
-                yield self._batch(loaded)
-            epoch, place = epoch + 1, 0
+        for loaded in self.loader.endless(first):
+            yield self._batch(loaded)
 
     def prepare(self, model: Henasy) -> None:
         """Nothing: towers come from weights."""

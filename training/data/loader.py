@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Any
 
 import cv2
@@ -26,6 +27,8 @@ from training.data.records import Clip, ClipError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Read = Callable[[Clip, np.random.Generator], Arrays]
+_Key = tuple[int, int, int]
+"""Of a sample: epoch, position in it, row of the clip."""
 
 MIN_READS = 200
 """So many clips are tried before the share of unreadable ones is judged."""
@@ -65,7 +68,7 @@ class _Samples(Dataset[_Sample]):
     negatives: SceneNegatives | None
     seed: int
 
-    def __getitem__(self, key: tuple[int, int, int]) -> _Sample:
+    def __getitem__(self, key: _Key) -> _Sample:
         epoch, position, row = key
         rng = np.random.default_rng((self.seed, epoch, 1 + position))
         unreadable: list[ClipError] = []
@@ -129,7 +132,7 @@ class ClipLoader:
         if self.batch % self.ranks:
             raise UserError(f"a batch of {self.batch} clips can't be divided among {self.ranks} ranks")
         if len(self.table) < self.batch:
-            raise UserError(f"{len(self.table)} clips are fewer than one batch of {self.batch}")
+            raise UserError(f"{len(self.table)} clips are fewer than one batch of {self.batch}; lower --batch")
 
     def __len__(self) -> int:
         """Batches of an epoch; what doesn't fill one is left to the next epoch's order."""
@@ -141,10 +144,31 @@ class ClipLoader:
         Raises:
             UserError: too many unreadable clips, or a file that no other clip can replace.
         """
+        yield from self._load(self._keys(epoch, first))
+
+    def endless(self, first: int) -> Iterator[LoadedBatch]:
+        """The batches `first`, `first` + 1, … of all epochs one after the other; worker processes start once.
+
+        Raises:
+            UserError: as `epoch`.
+        """
+        epoch, place = divmod(first, len(self))
+        later = (keys for ahead in count(epoch + 1) for keys in self._keys(ahead, 0))
+        yield from self._load(chain(self._keys(epoch, place), later))
+
+    def _keys(self, epoch: int, first: int) -> Iterator[list[_Key]]:
+        """Keys of this rank's samples, batch by batch."""
+        order = np.random.default_rng((self.seed, epoch, 0)).permutation(len(self.table))
+        share = self.batch // self.ranks
+        for step in range(first, len(self)):
+            start = step * self.batch + self.rank * share
+            yield [(epoch, place, int(order[place])) for place in range(start, start + share)]
+
+    def _load(self, keys: Iterator[list[_Key]]) -> Iterator[LoadedBatch]:
         samples = _Samples(table=self.table, read=self.read, negatives=self.negatives, seed=self.seed)
         loader = DataLoader(
             samples,
-            batch_sampler=_Keys(self, epoch, first),
+            batch_sampler=keys,
             num_workers=self.workers,
             collate_fn=_collate,
             worker_init_fn=_one_thread,
@@ -169,24 +193,6 @@ class ClipLoader:
                 f"{bad} of {self.reads} clips can't be read, more than {100 * self.max_unreadable:g} %: {worst}; "
                 "mend the data or raise max_unreadable"
             )
-
-
-class _Keys:
-    """Keys of this rank's samples, batch by batch: (epoch, position, row)."""
-
-    def __init__(self, loader: ClipLoader, epoch: int, first: int) -> None:
-        self._loader, self._epoch, self._first = loader, epoch, first
-
-    def __len__(self) -> int:
-        return max(len(self._loader) - self._first, 0)
-
-    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
-        loader, epoch = self._loader, self._epoch
-        order = np.random.default_rng((loader.seed, epoch, 0)).permutation(len(loader.table))
-        share = loader.batch // loader.ranks
-        for step in range(self._first, len(loader)):
-            start = step * loader.batch + loader.rank * share
-            yield [(epoch, place, int(order[place])) for place in range(start, start + share)]
 
 
 def _one_thread(worker: int) -> None:

@@ -1,0 +1,114 @@
+"""The arguments of `pretrain.py`: which recipe, what of it is changed, and where its run lies."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import tyro
+
+import training.recipes
+from henasy_stream.config import HenasyConfig, VocabularyConfig
+from henasy_stream.errors import UserError
+from henasy_stream.loading import weights_file
+from henasy_stream.model.checkpoints import load_weights
+from training.config import OwnData, Recipe
+from training.losses import LOSSES
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """recipe: with all changes.  out: folder of the run.  pools: folder of rendered clips.  dry_run: train nothing."""
+
+    recipe: Recipe
+    out: Path
+    pools: Path
+    dry_run: bool
+
+
+def recipe_names() -> list[str]:
+    """Modules of `training/recipes`."""
+    return sorted(module.name for module in pkgutil.iter_modules(training.recipes.__path__))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Raises UserError for a name that is not a module of `training/recipes`."""
+    if name not in recipe_names():
+        near = difflib.get_close_matches(name, recipe_names(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(recipe_names())}"
+        raise UserError(f"no recipe {name!r}; {hint}")
+    return importlib.import_module(f"training.recipes.{name}").RECIPE
+
+
+def weights_of(name: str) -> Path:
+    """The file that `Recipe.init` names: "demo", "lavila" (downloaded once), a .safetensors, or a .pth of LaViLa's.
+
+    Raises:
+        UserError: there is none.
+    """
+    return weights_file(name, lambda line: print(line, file=sys.stderr))
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """The options of a command line; exits with 0 after `--help` and with 2 for an option that there is not.
+
+    Raises:
+        UserError: another mistake.
+    """
+    parser = argparse.ArgumentParser(prog="pretrain.py", add_help=False, allow_abbrev=False)
+    parser.add_argument("--recipe", default="")
+    parser.add_argument("--data", default="")
+    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--pools", type=Path, default=ROOT / ".cache" / "pools")
+    parser.add_argument("--dry-run", action="store_true")
+    own, rest = parser.parse_known_args(argv)
+    description = (
+        f"Pretrain HENASY.\n\n--recipe NAME   one of: {', '.join(recipe_names())} (default world_demo)\n"
+        "--data FOLDER   one's own data, as prepare.py own has made it; stands for --recipe own_finetune --data.root\n"
+        "--out DIR       checkpoints, log and weights (default runs/<recipe>-s<seed>); a run found there goes on\n"
+        "--pools DIR     rendered clips, shared by runs (default .cache/pools)\n"
+        "--dry-run       say what the run takes, parameters, FLOPs and memory, and stop\n\n"
+        "The rest overrides fields of the recipe; a loss of weight 0 is off."
+    )
+    start = load_recipe(own.recipe or ("own_finetune" if own.data else "world_demo"))
+    if own.data:
+        start = replace(start, data=_folder(start, own.data))
+    start = _with_sizes_of_weights(start, rest)
+    recipe = tyro.cli(
+        Recipe,
+        default=replace(start, losses={**start.losses, **{name: 0.0 for name in LOSSES if name not in start.losses}}),
+        args=rest,
+        description=description,
+        prog="pretrain.py",
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+    recipe = replace(recipe, losses={name: weight for name, weight in recipe.losses.items() if weight})
+    out = own.out or ROOT / "runs" / f"{recipe.name}-s{recipe.seed}"
+    return Options(recipe=recipe, out=out, pools=own.pools, dry_run=own.dry_run)
+
+
+def _folder(recipe: Recipe, root: str) -> OwnData:
+    if not isinstance(recipe.data, OwnData):
+        raise UserError(f"--data is for one's own data, {recipe.name} has its own; take --recipe own_finetune")
+    return replace(recipe.data, root=root)
+
+
+def _with_sizes_of_weights(recipe: Recipe, argv: Sequence[str]) -> Recipe:
+    """A recipe that fits any weights takes the model of those to start from, but for their words."""
+    if not recipe.model_of_init:
+        return recipe
+    parser = argparse.ArgumentParser(prog="pretrain.py", add_help=False, allow_abbrev=False)
+    parser.add_argument("--init", default=recipe.init)
+    init: str = parser.parse_known_args(argv)[0].init
+    if not init:
+        return replace(recipe, init=init)
+    model: HenasyConfig = load_weights(weights_of(init))[1]
+    return replace(recipe, init=init, model=replace(model, vocabulary=VocabularyConfig()))

@@ -1,0 +1,33 @@
+"""One's own videos, from any weights: `--init` takes HENASY's (.safetensors), LaViLa's (.pth), "demo" or "lavila".
+
+    python training/pretrain.py --data own/ --init weights.safetensors
+
+The model is that of the weights.  "demo", the default, lets the command run on a CPU but knows nothing of the real
+world; for real videos take `--init lavila`, or weights that were trained on Ego4D.
+
+The losses are the paper's.  Both towers stay frozen, as there, which suits a few hundred clips; `--freeze text` trains
+the video tower as well.  Learning rate, batch and epochs are a starting point, not the result of a search.  How to make
+the folder and what to expect: docs/own_data.md.
+"""
+
+from __future__ import annotations
+
+from henasy_stream.config import HenasyConfig
+from training.config import OptimConfig, OwnData, Recipe
+from training.recipes.henasy_base_egoclip import RECIPE as PAPER
+
+RECIPE = Recipe(
+    name="own_finetune",
+    model=HenasyConfig.demo(),
+    init="demo",
+    model_of_init=True,
+    freeze=("video", "text"),
+    optim=OptimConfig(lr=1e-4, warmup=20, schedule="cosine", clip=1.0),
+    data=OwnData(),
+    losses=PAPER.losses,
+    box_matching="frame",
+    batch=16,
+    epochs=10,
+    log_every=5,
+    checkpoint_every=100,
+)
