@@ -1,4 +1,14 @@
-"""Evaluate HENASY: `python training/evaluate.py world` or `python training/evaluate.py stream r.jsonl`."""
+"""Scores beside the paper's.
+
+    python training/evaluate.py egomcq egomcq.json --videos DIR --weights lavila.pth
+    python training/evaluate.py ek100-mir epic-kitchens-100-annotations --videos DIR --weights weights.safetensors
+    python training/evaluate.py ek100-cls epic-kitchens-100-annotations --videos DIR --weights …
+    python training/evaluate.py egtea DIR --videos cropped_clips --weights …
+    python training/evaluate.py grounding labels.json --videos DIR --weights …
+    python training/evaluate.py own FOLDER --weights …
+    python training/evaluate.py world
+    python training/evaluate.py stream record.jsonl
+"""
 
 from __future__ import annotations
 

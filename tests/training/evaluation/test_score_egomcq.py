@@ -157,6 +157,7 @@ def test_a_lavila_checkpoint_is_the_baseline_row(data, evaluate, lavila_checkpoi
     assert "5 of 7 questions" in shown
 
 
+@pytest.mark.slow
 def test_weights_of_henasy_in_a_process_of_its_own(data, henasy_weights, tmp_path):
     out = tmp_path / "r.json"
     command = [

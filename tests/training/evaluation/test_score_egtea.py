@@ -116,6 +116,13 @@ def test_planted_views_give_their_score(root):
     assert (result.total, result.scored) == (6, 6)
 
 
+def test_weights_of_henasy_take_sixteen_frames_too(root, evaluate, henasy_weights):
+    given = ("--videos", root / "cropped_clips", "--weights", henasy_weights, "--template", "ego")
+    found = evaluate("egtea", root, *given)
+    assert (found["about"]["kind"], found["about"]["frames"]) == ("henasy", 16)
+    assert 0 <= found["scores"]["top1"] <= 100
+
+
 def test_the_command_takes_sixteen_frames(root, evaluate, lavila_checkpoint, tmp_path, refuse, capsys):
     given = ("--videos", root / "cropped_clips", "--weights", lavila_checkpoint, "--batch", "30")
     found = evaluate("egtea", root, *given)
