@@ -127,7 +127,7 @@ class Embedder:
         return network.encode_video(video) if isinstance(network, DualEncoder) else network(video).video
 
     def _input(self, frames: Tensor) -> Tensor:
-        return normalise(frames.numpy(), self.config).to(self.device)
+        return normalise(frames.to(self.device), self.config)
 
 
 def _finished(vectors: Tensor, unit: bool) -> Vectors:
