@@ -194,8 +194,8 @@ def explain(cost: Cost, config: HenasyConfig) -> list[str]:
         "say; open.",
         f"Memory: the backward pass needs {_gb(kept.clip)} of each clip, and a GPU has {kept.clips} of them, hard "
         f"negatives included; with the whole batch on one GPU it would be {_gb(kept.of(kept.clips * cost.ranks))} in "
-        f"all. The paper's {_gb(PAPER_MEMORY)} are on two GPUs, of one or of both, in a precision that it doesn't name. "
-        "Ours is an estimate from shapes: what a layer needs only while it runs comes on top.",
+        f"all. The paper's {_gb(PAPER_MEMORY)} are on two GPUs, of one or of both, in a precision that it doesn't "
+        "name. Ours is an estimate from shapes: what a layer needs only while it runs comes on top.",
     ]
 
 
