@@ -1,16 +1,23 @@
-"""A recipe small enough to train in a test."""
+"""A recipe small enough to train in a test, and weights of LaViLa's layout."""
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from henasy_stream.config import HenasyConfig, TextConfig, VisionConfig
+from henasy_stream.model.tokenizer import ClipTokenizer
 from training.config import OptimConfig, Recipe, WorldData
 from training.data.world_batches import WorldBatches
 from training.data.world_pool import WorldPool, open_pool
 from training.recipes.world_demo import RECIPE
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +59,16 @@ def tiny_data(tiny_recipe: Recipe, tiny_pool: WorldPool) -> WorldBatches:
     return WorldBatches(
         pool=tiny_pool, config=tiny_recipe.model, batch=tiny_recipe.batch, seed=0, data=tiny_recipe.data
     )
+
+
+@pytest.fixture(scope="session")
+def lavila_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LaViLa's layout as its trainer writes it, tiny, with the real vocabulary."""
+    names = ("lavila_timesformer_tiny", "lavila_text_tiny")
+    golden = {k: v for name in names for k, v in load_file(GOLDEN / f"{name}.safetensors").items()}
+    state = {name: tensor for name, tensor in golden.items() if name.startswith("module.")}
+    embedding, size = state["module.token_embedding.weight"], ClipTokenizer.end_id + 1
+    state["module.token_embedding.weight"] = embedding.repeat(-(-size // len(embedding)), 1)[:size].clone()
+    path = tmp_path_factory.mktemp("lavila") / "tiny.pth"
+    torch.save({"epoch": 5, "state_dict": state, "args": argparse.Namespace(model="tiny")}, path)
+    return path

@@ -6,6 +6,7 @@ import csv
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,21 +54,21 @@ def write_ego4d(root: Path) -> Ego4dFiles:
     """3 videos of two chunks of 15 s, 8 clips of each, one of them across the border of the chunks."""
     files = Ego4dFiles(root=root)
     root.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for video in range(VIDEOS):
         for chunk in range(2):
             path = root / "videos" / f"v{video}.mp4" / f"{chunk * CHUNK_S}.mp4"
             write_frames(path, FPS * CHUNK_S, fps=FPS, first=1000 * video + chunk * FPS * CHUNK_S)
-        boxes = {}
+        boxes: dict[float, dict[Any, Any]] = {}
         for clip in range(CLIPS):
             start = 3.5 * clip
             text, verbs, nouns = SAID[(clip + video) % len(SAID)]
             rows.append((len(rows), f"v{video}", 30, "pass_1", clip, start + 1, start, start + 2, text, verbs, nouns))
-            frame = {
+            frame: Any = {
                 "hand_dets": np.array([[0, 0, 32, 16, 0.9]], np.float32),
                 "obj_dets": np.array([[48, 16, 96, 32, 0.8], [0, 0, 96, 32, 0.1]], np.float32),
             }
-            boxes[round(start, 3)] = {"info": {"height": 32, "width": 96}, **dict.fromkeys(range(4), frame)}
+            boxes[round(start, 3)] = dict.fromkeys(range(4), frame) | {"info": {"height": 32, "width": 96}}
         (root / "boxes" / f"v{video}").mkdir(parents=True)
         (root / "boxes" / f"v{video}" / "0.handobj.pkl").write_bytes(pickle.dumps(boxes))
     with files.annotations.open("w", newline="") as file:

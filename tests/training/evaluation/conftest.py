@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,28 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from henasy_stream.model import Henasy
 from henasy_stream.model.checkpoints import save_weights
-from henasy_stream.model.tokenizer import ClipTokenizer
 from tests.training.evaluation.planted import TINY
 from training.evaluation.command import evaluate_main
-
-GOLDEN = Path(__file__).resolve().parents[2] / "golden"
-
-
-@pytest.fixture(scope="session")
-def lavila_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """LaViLa's layout as its trainer writes it, tiny, with the real vocabulary."""
-    names = ("lavila_timesformer_tiny", "lavila_text_tiny")
-    golden = {k: v for name in names for k, v in load_file(GOLDEN / f"{name}.safetensors").items()}
-    state = {name: tensor for name, tensor in golden.items() if name.startswith("module.")}
-    embedding, size = state["module.token_embedding.weight"], ClipTokenizer.end_id + 1
-    state["module.token_embedding.weight"] = embedding.repeat(-(-size // len(embedding)), 1)[:size].clone()
-    path = tmp_path_factory.mktemp("lavila") / "tiny.pth"
-    torch.save({"epoch": 5, "state_dict": state, "args": argparse.Namespace(model="tiny")}, path)
-    return path
 
 
 @pytest.fixture(scope="session")
