@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,10 +48,11 @@ def train(options: Options) -> None:
             _claim(out, recipe)
             recipe = replace(recipe, init=str(weights_of(recipe.init)) if recipe.init else "")
         data = open_data(recipe, pools=options.pools, ranks=ranks, device=device, console=console)
-        _run(Trainer(with_words(recipe, data), data, out, ranks=ranks, device=device), console)
+        trainer = Trainer(with_words(recipe, data), data, out, ranks=ranks, device=device)
+        _run(trainer, console, tensorboard=options.tensorboard)
 
 
-def _run(trainer: Trainer, console: Console) -> None:
+def _run(trainer: Trainer, console: Console, *, tensorboard: bool) -> None:
     recipe = trainer.recipe
     if trainer.resume():
         console.print(f"going on from step {trainer.done} of {trainer.steps}")
@@ -69,7 +71,7 @@ def _run(trainer: Trainer, console: Console) -> None:
                 shown = "  ".join(f"{name.removeprefix('val/')} {value:.3f}" for name, value in values.items())
                 console.print(f"step {step}: {shown}")
 
-        weights = trainer.run(report)
+        weights = trainer.run(report, tensorboard=tensorboard)
     console.print(f"{trainer.seconds / 60:.1f} minutes of training; weights: {weights}")
 
 
@@ -78,9 +80,19 @@ def pretrain_main(argv: Sequence[str]) -> int:
     try:
         train(parse(argv))
     except (UserError, FloatingPointError, OSError) as error:
+        _let_another_tell()
         print(f"pretrain: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
+    except RuntimeError:  # what a rank meets when another has gone, among others
+        _let_another_tell()
+        raise
     except KeyboardInterrupt:
         print("pretrain: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
+
+
+def _let_another_tell() -> None:
+    """Ranks mostly fail together.  The first one tells why, and torchrun ends the others while they wait here."""
+    if ranks_of_environment().rank:
+        time.sleep(3)

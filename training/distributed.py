@@ -120,10 +120,8 @@ def process_group(ranks: Ranks, device: torch.device) -> Iterator[None]:
             f"rank {ranks.rank} of {ranks.size} does not reach the others at {address} ({reason}); start all with "
             "torchrun, with an address and a free port that every machine reaches"
         ) from None
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
+    yield
+    dist.destroy_process_group()  # not after an error: it may wait for ranks that wait for this one
 
 
 class _Gather(torch.autograd.Function):

@@ -19,6 +19,7 @@ from henasy_stream.errors import UserError
 from henasy_stream.loading import weights_file
 from henasy_stream.model.checkpoints import load_weights
 from training.config import OwnData, Recipe
+from training.logbook import check_tensorboard
 from training.losses import LOSSES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,12 +27,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """recipe: with all changes.  out: folder of the run.  pools: folder of rendered clips.  dry_run: train nothing."""
+    """recipe: with all changes.  out: folder of the run.  pools: folder of rendered clips.  dry_run: train nothing.
+
+    tensorboard: write its events as well.
+    """
 
     recipe: Recipe
     out: Path
     pools: Path
     dry_run: bool
+    tensorboard: bool
 
 
 def recipe_names() -> list[str]:
@@ -69,12 +74,14 @@ def parse(argv: Sequence[str]) -> Options:
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--pools", type=Path, default=ROOT / ".cache" / "pools")
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--tensorboard", action="store_true")
     own, rest = parser.parse_known_args(argv)
     description = (
         f"Pretrain HENASY.\n\n--recipe NAME   one of: {', '.join(recipe_names())} (default world_demo)\n"
         "--data FOLDER   one's own data, as prepare.py own has made it; stands for --recipe own_finetune --data.root\n"
         "--out DIR       checkpoints, log and weights (default runs/<recipe>-s<seed>); a run found there goes on\n"
         "--pools DIR     rendered clips, shared by runs (default .cache/pools)\n"
+        "--tensorboard   log for TensorBoard as well, into DIR/tensorboard\n"
         "--dry-run       say what the run takes, parameters, FLOPs and memory, and stop\n\n"
         "The rest overrides fields of the recipe; a loss of weight 0 is off."
     )
@@ -92,7 +99,9 @@ def parse(argv: Sequence[str]) -> Options:
     )
     recipe = replace(recipe, losses={name: weight for name, weight in recipe.losses.items() if weight})
     out = own.out or ROOT / "runs" / f"{recipe.name}-s{recipe.seed}"
-    return Options(recipe=recipe, out=out, pools=own.pools, dry_run=own.dry_run)
+    if own.tensorboard:
+        check_tensorboard()
+    return Options(recipe=recipe, out=out, pools=own.pools, dry_run=own.dry_run, tensorboard=own.tensorboard)
 
 
 def _folder(recipe: Recipe, root: str) -> OwnData:
