@@ -40,11 +40,15 @@ def unit(vectors: Vectors) -> Vectors:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Planted(Embedder):
-    """seen: vector of a clip whose first picture spells a number; said: vector of a text."""
+    """seen: vector of a clip whose first picture spells a number; said: vector of a text.
+
+    looked, asked: the numbers of every clip's pictures, and the texts, in the order in which they came.
+    """
 
     seen: Callable[[int], Vectors]
     said: Callable[[str], Vectors]
     asked: list[str] = field(default_factory=list)
+    looked: list[list[int]] = field(default_factory=list)
 
     def texts(self, texts: Sequence[str], *, unit: bool = True) -> Vectors:
         self.asked.extend(texts)
@@ -52,8 +56,9 @@ class Planted(Embedder):
 
     def videos(self, frames: Tensor, *, unit: bool = True) -> Vectors:
         lead = frames.shape[:-4]
-        first = frames.reshape(-1, *frames.shape[-4:])[:, 0].numpy()
-        found = np.stack([self.seen(number) for number in numbers_of(first)])
+        numbers = [numbers_of(window.numpy()) for window in frames.reshape(-1, *frames.shape[-4:])]
+        self.looked.extend(numbers)
+        found = np.stack([self.seen(first) for first, *_ in numbers])
         return _finished(found.reshape(*lead, -1), unit)
 
 

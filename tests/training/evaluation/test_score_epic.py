@@ -34,7 +34,7 @@ DIMENSIONS = 8
 
 def table(path: Path, rows: list[tuple[str, int, str, int, int]]) -> Path:
     lines = [
-        f"{video}_{i},{video[:3]},{video},00:00:01.00,00:00:{2.5 * clip:05.2f},00:00:{2.5 * clip + 2.5:05.2f},0,9,"
+        f"{video}_{i},{video[:3]},{video},00:00:01.00,00:00:{2.5 * clip:05.2f},00:00:{2.5 * clip + 2.6:05.2f},0,9,"
         f'{text},v,{verb},n,{noun},"[\'n\']","[{noun}]"'
         for i, (video, clip, text, verb, noun) in enumerate(rows)
     ]
@@ -135,6 +135,14 @@ def test_retrieval_of_planted_vectors(root):
     assert result.scores["map_v2t"] < 100
     assert result.published["HENASY"]["map_avg"] == 31.3
     assert (result.total, result.scored) == (5, 5)
+
+
+def test_frames_are_those_of_the_published_rule(root):
+    """Of 2.6 s at four frames a second: the end is rounded up, so a clip has eleven frames, not ten."""
+    watching = embedder(root, SAID, SEEN)
+    score_ek100_mir(watching, root / "annotations", Videos(root=root / "videos"))
+    assert watching.looked[0] == [1, 3, 6, 9]
+    assert watching.looked[3] == [10 * number("P01_02", 7) + place for place in (1, 3, 6, 9)]
 
 
 def test_the_command_prints_and_writes_all_checksums(root, evaluate, lavila_checkpoint, capsys):

@@ -139,22 +139,27 @@ def clip(video: str, start: float, verb: int, noun: int) -> Clip:
     )
 
 
-def test_other_clips_tell_of_something_else_and_are_near_or_elsewhere():
-    clips = [clip("a", i, i % 3, i) for i in range(8)] + [clip("a", 8, 0, 0)]
-    clips += [clip(video, 0, 5, 5) for video in "bcde"] + [clip("b", 1, 0, 0), clip("b", 2, 7, 7)]
-    intra = questions(clips, "intra", np.random.default_rng(0))
-    by_answer = {int(places[-1]): set(places[:-1].tolist()) for places in intra}
-    assert by_answer[4] == {2, 3, 5, 6}  # the nearest
-    assert by_answer[8] == {4, 5, 6, 7}
-    assert 8 not in by_answer[0]  # tells of the same verb and noun
-    inter = questions(clips, "inter", np.random.default_rng(0))
-    for *others, right in inter.tolist():
-        assert all(clips[other].video != clips[right].video for other in others)
+def test_the_other_four_are_the_nearest_of_its_video_that_tell_of_something_else():
+    clips = [clip("a", start, start % 3, start) for start in range(8)] + [clip("a", 8, 1, 7), clip("a", 3.5, 1, 4)]
+    found = questions(clips, "intra", np.random.default_rng(0))
+    others = {int(places[-1]): set(places[:-1].tolist()) for places in found}
+    assert others[4] == {2, 3, 5, 6}  # not 9, which tells of the same verb and noun half a second earlier
+    assert others[7] == {4, 5, 6, 9}  # not 8
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_other_four_are_of_other_videos(seed):
+    clips = [clip("a", start, 3, start) for start in range(4)]
+    clips += [clip(video, start, 5, 5) for video in "bcde" for start in range(3)] + [clip("b", 9, 3, 2)]
+    found = questions(clips, "inter", np.random.default_rng(seed))
+    assert len(found) == len(clips)
+    for *others, right in found.tolist():
         assert len(set(others)) == 4
+        told = [clips[other] for other in others]
+        assert all(other.video != clips[right].video for other in told)
         if clips[right].video == "a":
-            assert {clips[other].video for other in others} == set("bcde")  # one of each
-        if right == 8:
-            assert clips.index(clip("b", 1, 0, 0)) not in others
+            assert {other.video for other in told} == set("bcde")  # one of each
+        assert right != 2 or len(clips) - 1 not in others  # which tells of the same
 
 
 def test_too_few_clips_are_nan_and_said(tmp_path, videos):
