@@ -119,25 +119,29 @@ def _open_map(options: argparse.Namespace, ranks: Ranks, report: Callable[[str],
         },
         ranks=ranks,
         max_unreadable=options.max_unreadable,
-        tell=lambda line: print(f"extract: {line}", file=sys.stderr),
+        tell=lambda line: _tell(f"extract: {line}"),
     )
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _run(options: argparse.Namespace) -> int:
     ranks = ranks_of_environment()
-    console = Console(stderr=True, quiet=ranks.rank > 0)
-    work = _open_map(options, ranks, console.print)
+    work = _open_map(options, ranks, (lambda line: None) if ranks.rank else _tell)
     started = time.perf_counter()
-    with progress_bar(console) as bar:
+    with progress_bar(Console(stderr=True, quiet=ranks.rank > 0)) as bar:
         task = bar.add_task("files", total=-(-len(work.items) // ranks.size), note="")
         made = work.run(seen=lambda key: bar.advance(task))
     if ranks.rank:
         return 0  # the first says how it went; another's failure would have torchrun end it before it can
-    console.print(f"{len(made.files):,} files in {options.out} after {time.perf_counter() - started:.0f} s")
+    _tell(f"{len(made.files):,} files in {options.out} after {time.perf_counter() - started:.0f} s")
     if made.unreadable:
-        console.print(
-            f"extract: {len(made.unreadable)} of {len(work.items):,} items can't be made; they have no file, "
-            f"{options.out / MANIFEST} says why; the same command tries them again"
+        clips = sum(isinstance(item, ClipSpan) for item in work.items)
+        _tell(
+            f"extract: {len(made.unreadable):,} of {clips:,} clips can't be read and have no file; "
+            f"{options.out / MANIFEST} says why, the same command tries them again"
         )
     return int(bool(made.unreadable))
 
@@ -149,8 +153,8 @@ def extract_main(argv: Sequence[str]) -> int:
     except (UserError, OSError) as error:
         if debugging():
             raise
-        print(f"extract: {error}", file=sys.stderr)
+        _tell(f"extract: {error}")
         return 2
     except KeyboardInterrupt:
-        print("extract: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        _tell("extract: interrupted; the same command goes on where it stopped")
         return 130

@@ -67,6 +67,7 @@ def test_a_killed_worker_leaves_its_items_to_the_others(tmp_path):
     check_complete(tmp_path)
 
 
+@pytest.mark.slow
 def test_all_killed_and_started_anew_in_another_number(tmp_path):
     workers = [begin(tmp_path, rank, 2, 0.1) for rank in range(2)]
     deadline = time.monotonic() + 60

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.training.evaluation.conftest import henasy_weights, lavila_checkpoint  # noqa: F401 - fixtures
+from tests.training.evaluation.conftest import henasy_weights  # noqa: F401 - a fixture
 from tests.training.videos import write_frames
 
 FPS, CHUNK_S = 8, 15

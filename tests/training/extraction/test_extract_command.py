@@ -116,8 +116,8 @@ def test_unreadable_clips_are_named_and_left_out(extract, tmp_path, capsys):
     assert extract(annotations=annotations) == 1
     told = capsys.readouterr().err
     assert "extract: broken: clip bad 10-20 s can't be read:" in told
-    last = " ".join(told.split("extract: ")[-1].split())
-    assert last.startswith("1 of 8 items can't be made; they have no file,")
+    last = told.splitlines()[-1]
+    assert last.startswith("extract: 1 of 7 clips can't be read and have no file;")
     assert "manifest.json says why" in last
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert list(manifest["unreadable"]) == ["broken"]
