@@ -72,6 +72,9 @@ def _open_egoclip(recipe: Recipe, data: EgoClipData, ranks: Ranks, device: torch
     table, skips = read(annotations)
     for line in skips.lines():
         tell(line)
+    highest = int(table.nouns.values.max(initial=-1))  # a tag without a word would end the run when its clip comes up
+    if highest >= len(taxonomy):
+        raise UserError(f"{annotations}: noun {highest} is tagged; {data.taxonomy} has 0..{len(taxonomy) - 1} only")
     prepared = PreparedPhrases.read(Path(data.phrases), table) if data.phrases else None
     if prepared is None and recipe.losses.get("verb_entities"):
         tell("no --data.phrases: narrations stand for their verb phrases")
