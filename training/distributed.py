@@ -53,10 +53,17 @@ WAITING = timedelta(hours=4)
 
 
 def ranks_of_environment() -> Ranks:
-    """As torchrun says; one process without it."""
-    rank, size, local = (int(os.environ.get(name, default)) for name, default in
-                         (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))  # fmt: skip
-    return Ranks(rank=rank, size=size, local=local)
+    """As torchrun says; one process without it.
+
+    Raises:
+        UserError: what the variables say makes no sense.
+    """
+    told = {name: os.environ.get(name, usual) for name, usual in
+            (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))}  # fmt: skip
+    if not all(map(str.isdecimal, told.values())) or int(told["RANK"]) >= int(told["WORLD_SIZE"]):
+        values = ", ".join(f"{name}={value}" for name, value in told.items())
+        raise UserError(f"{values}: a rank must be below the size; start workers with torchrun, or unset these")
+    return Ranks(rank=int(told["RANK"]), size=int(told["WORLD_SIZE"]), local=int(told["LOCAL_RANK"]))
 
 
 def device_of(name: str, ranks: Ranks) -> torch.device:

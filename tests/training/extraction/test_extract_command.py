@@ -170,6 +170,14 @@ def test_bad_input_is_one_clear_line(change, message, extract, tmp_path, capsys)
     assert message in lines[0]
 
 
+@pytest.mark.parametrize(("rank", "size"), [("x", "2"), ("2", "2"), ("-1", "2"), ("0", "")])
+def test_ranks_that_make_no_sense(rank, size, extract, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", size)
+    assert extract() == 2
+    assert f"extract: RANK={rank}, WORLD_SIZE={size}, LOCAL_RANK=0: a rank must be below" in capsys.readouterr().err
+
+
 def test_help_from_any_folder(tmp_path):
     arguments = [sys.executable, str(SCRIPT), "--help"]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=True)
