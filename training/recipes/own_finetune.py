@@ -22,7 +22,7 @@ RECIPE = Recipe(
     init="demo",
     model_of_init=True,
     freeze=("video", "text"),
-    optim=OptimConfig(lr=1e-4, warmup=20, schedule="cosine", clip=1.0),
+    optim=OptimConfig(lr=1e-4, warmup=5, schedule="cosine", clip=1.0),
     data=OwnData(),
     losses=PAPER.losses,
     box_matching="frame",
