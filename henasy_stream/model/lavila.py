@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from henasy_stream.config import HenasyConfig, TextConfig, VisionConfig
+from henasy_stream.model.backbones import build_backbone
 from henasy_stream.model.checkpoints import (
     from_lavila_names,
     load_strictly,
@@ -23,7 +24,6 @@ from henasy_stream.model.checkpoints import (
     save_weights,
 )
 from henasy_stream.model.text import TextTransformer
-from henasy_stream.model.timesformer import TimeSformer
 
 
 class DualEncoder(nn.Module):
@@ -34,7 +34,7 @@ class DualEncoder(nn.Module):
 
     def __init__(self, vision: VisionConfig, text: TextConfig, embed_dim: int) -> None:
         super().__init__()
-        self.visual = TimeSformer(vision)
+        self.visual = build_backbone(vision)
         self.text = TextTransformer(text)
         self.image_projection = nn.Parameter(torch.empty(vision.width, embed_dim))
         self.text_projection = nn.Parameter(torch.empty(text.width, embed_dim))
@@ -71,6 +71,7 @@ def load_lavila(
             unexpected and misshapen parameters.
     """
     path = Path(path)
+    stored: HenasyConfig | None = None
     if path.suffix == ".safetensors":
         state = from_lavila_names(read_safetensors(path))
         if path.with_suffix(".json").is_file():
@@ -83,6 +84,8 @@ def load_lavila(
     if num_frames is not None and temporal is not None and temporal.ndim == 3:
         state["visual.temporal_embed"] = inflate_temporal(temporal, num_frames)
     vision, text, embed_dim = _sizes(state, vision_heads, text_heads)
+    if stored is not None and stored.vision.stem == "conv":  # not LaViLa's: its weights do not show the sizes
+        vision = dataclasses.replace(stored.vision, num_frames=num_frames or stored.vision.num_frames)
     with torch.device("meta"):
         model = DualEncoder(vision, text, embed_dim)
     load_strictly(model, state, path)

@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from henasy_stream.config import HenasyConfig
 from henasy_stream.errors import UserError
 from henasy_stream.model import load_lavila
-from henasy_stream.model.checkpoints import load_weights
-from henasy_stream.model.lavila import convert_lavila, inflate_temporal
+from henasy_stream.model.checkpoints import load_weights, save_weights
+from henasy_stream.model.lavila import DualEncoder, convert_lavila, inflate_temporal
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 assert_close = functools.partial(torch.testing.assert_close, rtol=1e-5, atol=2e-5)
@@ -113,6 +114,17 @@ def test_conversion_keeps_the_model_and_drops_the_rest(golden, checkpoint, tmp_p
 
 
 @torch.no_grad()
+def test_a_dual_encoder_with_another_stem_is_read_by_its_config(tmp_path):
+    config = HenasyConfig.demo()
+    written = DualEncoder(config.vision, config.text, config.embed_dim)
+    save_weights(tmp_path / "towers.safetensors", written.state_dict(), config, kind="lavila")
+    video = torch.rand(1, 4, 3, 80, 80)
+    with torch.no_grad():
+        assert torch.equal(load_lavila(tmp_path / "towers.safetensors").encode_video(video), written.encode_video(video))
+    longer = load_lavila(tmp_path / "towers.safetensors", num_frames=8)
+    assert longer.visual.config.num_frames == 8
+
+
 def test_safetensors_with_official_names_and_half_precision(golden, state, tmp_path):
     save_file({name: tensor.half() for name, tensor in state.items()}, tmp_path / "half.safetensors")
     model = load_lavila(tmp_path / "half.safetensors", **HEADS)

@@ -88,7 +88,8 @@ def _questions(pool: WorldPool, kind: str, rng: np.random.Generator) -> npt.NDAr
     return np.array(questions, np.int64).reshape(-1, CHOICES)
 
 
-def _five_way(similarity: npt.NDArray[np.float32], pool: WorldPool, seed: int) -> dict[str, float]:
+def five_way(similarity: npt.NDArray[np.float32], pool: WorldPool, seed: int) -> dict[str, float]:
+    """Percent right of the two kinds of questions, from (M narrations, M clips); `seed` draws the wrong answers."""
     rng = np.random.default_rng(seed)
     scores, types = [], []
     for code, kind in ((1, "inter"), (2, "intra")):
@@ -141,7 +142,7 @@ def score_world(model: Henasy, pool: WorldPool, *, seed: int) -> WorldScores:
         return F.normalize(model.encode_text(token_table(values, config)), dim=-1)
 
     narrations = texts(pool.narrations)
-    five = _five_way((narrations @ seen.video.T).numpy(), pool, seed)
+    five = five_way((narrations @ seen.video.T).numpy(), pool, seed)
     bank = (seen.video @ texts(phrases()).T / config.temperature).softmax(-1).view(-1, len(VERBS), len(NOUNS))
     verb = bank.sum(2).argmax(1).numpy() == pool.verb_class
     noun = bank.sum(1).argmax(1).numpy() == pool.noun_class
