@@ -19,7 +19,7 @@ def _check_heads(width: int, heads: int, kind: str = "") -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class VisionConfig:
-    """The global encoder: TimeSformer with divided space-time attention (paper 4.1).
+    """The global encoder: TimeSformer with divided space-time attention (paper 4.1), or another `backbone`.
 
     `stem="patch"` is LaViLa's single convolution without bias; `stem="conv"` is a small stack of strided convolutions
     for training from scratch on few clips.  `num_frames` is the length of the temporal embedding.
@@ -32,6 +32,7 @@ class VisionConfig:
     layers: int = 12
     heads: int = 12
     stem: Literal["patch", "conv"] = "patch"
+    backbone: str = "timesformer"
 
     def __post_init__(self) -> None:
         _check_positive(self, "image_size", "patch_size", "num_frames", "width", "heads")
