@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -94,5 +95,5 @@ def pretrain_main(argv: Sequence[str]) -> int:
 
 def _let_another_tell() -> None:
     """Ranks mostly fail together.  The first one tells why, and torchrun ends the others while they wait here."""
-    if ranks_of_environment().rank:
+    if os.environ.get("RANK", "0") != "0":
         time.sleep(3)

@@ -143,7 +143,7 @@ def _memory(model: Henasy, recipe: Recipe, ranks: int) -> Memory:
     doubled = isinstance(recipe.data, ClipData) and recipe.data.negatives
     return Memory(
         weights=weights,
-        average=weights,
+        average=trained if recipe.optim.average else 0,
         gradients=trained,
         optimizer=_ADAM_MOMENTS * trained,
         casts=3 * two - 2 * three,
