@@ -46,7 +46,7 @@ def observe(model: Henasy, video: Tensor, *, patches: bool = False) -> Observed:
     return Observed(
         video=F.normalize(at_least_float32(out.video), dim=-1),
         entities=F.normalize(at_least_float32(out.entities), dim=-1),
-        masks=at_least_float32(out.probability).unflatten(2, (side, side)),
+        masks=at_least_float32(out.probability).unflatten(2, (side, side)),  # type: ignore[no-untyped-call]
         tower=at_least_float32(out.cls @ towers.image_projection),
         patches=None if seen is None else seen.view(*video.shape[:2], grid, grid, -1),
     )

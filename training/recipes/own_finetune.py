@@ -5,9 +5,14 @@
 The model is that of the weights.  "demo", the default, lets the command run on a CPU but knows nothing of the real
 world; for real videos take `--init lavila`, or weights that were trained on Ego4D.
 
-The losses are the paper's.  Both towers stay frozen, as there, which suits a few hundred clips; `--freeze text` trains
-the video tower as well.  Learning rate, batch and epochs are a starting point, not the result of a search.  How to make
-the folder and what to expect: docs/own_data.md.
+The losses are the paper's, and one that keeps hands apart: every noun of the dictionary that is never narrated is only
+ever a wrong answer, so "hand", which narrations hardly name and live labels by, would be unlearned.  On the example of
+docs/own_data.md (60 epochs at 5e-4, one seed, 19 held-out clips) the IoU of the hand falls from 68 % to 11 % without
+`noun_entity_box` and stays at 68 % with it.
+
+Both towers stay frozen, as in the paper, which suits a few hundred clips; `--freeze text` trains the video tower as
+well.  Learning rate, batch and epochs are a starting point, not the result of a search.  How to make the folder
+and what to expect: docs/own_data.md.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ RECIPE = Recipe(
     freeze=("video", "text"),
     optim=OptimConfig(lr=1e-4, warmup=5, schedule="cosine", clip=1.0),
     data=OwnData(),
-    losses=PAPER.losses,
+    losses={**PAPER.losses, "noun_entity_box": 0.5},
     box_matching="frame",
     batch=16,
     epochs=10,
