@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -172,13 +173,15 @@ def _same(file: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _train(plan: Plan, minutes: float, console: Console) -> int:
+    started = time.monotonic()
     _check(plan)
     _render(plan, console)
     jobs = [plan.row_job(row, seed) for row in plan.rows for seed in plan.seeds]
     if plan.table.towers:
         open_seeds = [seed for seed in plan.seeds if any(plan.towers(seed) in job.after for job in jobs if job.open)]
         jobs = [*(plan.tower_job(seed) for seed in open_seeds), *jobs]
-    outcome = run_jobs(jobs, side_by_side=plan.side_by_side, seconds=minutes * 60, tell=console.print)
+    seconds = minutes * 60 - (time.monotonic() - started)
+    outcome = run_jobs(jobs, side_by_side=plan.side_by_side, seconds=seconds, tell=console.print)
     console.print(
         f"{len(outcome.found)} were there, {len(outcome.ended)} ended, {len(outcome.failed)} failed, "
         f"{len(outcome.left)} left"

@@ -29,7 +29,7 @@ from training.config import Recipe
 from training.data.opening import open_data
 from training.data.world_batches import WorldBatches
 from training.data.world_pool import WorldPool, open_pool
-from training.distributed import ALONE, CPU
+from training.distributed import ALONE, device_of
 from training.evaluation.world import five_way
 from training.losses import ego_nce, positive_mask
 from training.network import tower_parameters
@@ -52,11 +52,11 @@ class TowerPlan:
 
 
 def train_towers(recipe: Recipe, data: WorldBatches, plan: TowerPlan, console: Console) -> Henasy:
-    """A new model whose towers have learnt; the rest of it is as drawn."""
+    """A new model, on the CPU, whose towers have learnt; the rest of it is as drawn."""
     torch.manual_seed(recipe.seed)
-    model = Henasy(recipe.model).train()
+    model = Henasy(recipe.model).to(data.device).train()
     data.prepare(model)
-    texts = TextBank(model.encode_text, recipe.model, frozen=True, device=CPU)
+    texts = TextBank(model.encode_text, recipe.model, frozen=True, device=data.device)
     parameters = tower_parameters(model, "video")
     optimizer = torch.optim.AdamW(parameters, lr=plan.lr, betas=recipe.optim.betas, weight_decay=plan.weight_decay)
     recent: list[float] = []
@@ -72,7 +72,7 @@ def train_towers(recipe: Recipe, data: WorldBatches, plan: TowerPlan, console: C
         recent.append((one + other).item())
         if (step + 1) % 100 == 0:
             console.print(f"towers, step {step + 1} of {plan.clip_steps}: loss {sum(recent[-100:]) / 100:.3f}")
-    return model.eval()
+    return model.cpu().eval()
 
 
 @torch.no_grad()
@@ -109,7 +109,8 @@ def main(argv: Sequence[str]) -> int:
     recipe = options.recipe
     torch.set_num_threads(recipe.threads)
     console = Console()
-    data = open_data(recipe, pools=options.pools, ranks=ALONE, device=CPU, console=console)
+    device = device_of(recipe.device, ALONE)
+    data = open_data(recipe, pools=options.pools, ranks=ALONE, device=device, console=console)
     assert isinstance(data, WorldBatches)
     started = time.perf_counter()
     model = train_towers(recipe, data, plan, console)
