@@ -135,8 +135,9 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, part: Tensor, ranks: Ranks) -> Tensor:
         ctx.rows = slice(ranks.rank * len(part), (ranks.rank + 1) * len(part))
+        part = part.contiguous()  # first: empty_like keeps strides, and a message needs none
         parts = [torch.empty_like(part) for _ in range(ranks.size)]
-        dist.all_gather(parts, part.contiguous())
+        dist.all_gather(parts, part)
         return torch.cat(parts)
 
     @staticmethod
@@ -162,6 +163,15 @@ def gather(part: Tensor, ranks: Ranks) -> Tensor:
     if part.dtype is torch.bool:
         return gather(part.to(torch.uint8), ranks).bool()
     return _Gather.apply(part, ranks)  # type: ignore[no-untyped-call]
+
+
+def gather_text(part: str, ranks: Ranks) -> str:
+    """The texts of all ranks, one after the other."""
+    if ranks.size == 1:
+        return part
+    parts = [""] * ranks.size
+    dist.all_gather_object(parts, part)
+    return "; ".join(parts)
 
 
 def shared(whole: Tensor, ranks: Ranks) -> Tensor:

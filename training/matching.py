@@ -38,6 +38,7 @@ class BoxMatch:
 def _assign(gain: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Maximises the summed gain (B, rows, columns) of each problem; (B, rows) column of each row or -1."""
     result = np.full(valid.shape, -1, np.int64)
+    gain = np.nan_to_num(gain)  # what is no number is matched to something: the loss will say so, with the batch
     for b in range(len(gain)):
         rows = np.flatnonzero(valid[b])
         if len(rows):

@@ -18,7 +18,7 @@ from henasy_stream.model.henasy import Henasy
 from training.batches import Batch, TrainingData
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import Recipe
-from training.distributed import ALONE, CPU, Ranks, broadcast, sum_gradients
+from training.distributed import ALONE, CPU, Ranks, broadcast, gather_text, sum_gradients
 from training.inputs import loss_inputs
 from training.logbook import Logbook
 from training.losses import LOSSES
@@ -117,14 +117,15 @@ class Trainer:
         total: Tensor = torch.stack([recipe.losses[name] * value for name, value in losses.items()]).sum()
         if not torch.isfinite(total):
             values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
-            raise FloatingPointError(f"step {self.done}: the loss is not finite ({values}); the batch: {batch.key}")
+            clips = gather_text(batch.key, self.ranks)
+            raise FloatingPointError(f"step {self.done}: the loss is not finite ({values}); the batch: {clips}")
         norm = self._update(total)
         self.done += 1
         told = {"loss": total.item(), **{name: value.item() for name, value in losses.items()}, "grad_norm": norm}
         if self.logs and not self.ranks.rank:
             told |= grounding(inputs)
         for warning in self.watch.see(self.done, told, batch.key):
-            _log.log(logging.DEBUG if self.ranks.rank else logging.WARNING, warning)
+            _log.warning(warning)  # each rank names its own part of the batch
         seconds = time.perf_counter() - started
         self.seconds += seconds
         self.meter.add(clips=len(inputs.video), seconds=seconds, waited=waited)

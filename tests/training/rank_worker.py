@@ -22,19 +22,24 @@ VERBS = ("cuts", "lifts", "puts down")
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """boxless: share of the clips, from the first on, that show no box."""
+    """boxless: share of the clips, from the first on, that show no box.  broken: a picture of the last is no number."""
 
     recipe: Recipe
     boxless: float = 0.0
+    broken: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """losses: of every step.  gradients: of the last step, after clipping.  weights: after several steps."""
+    """losses: of every step.  gradients: of the last step, after clipping.  weights: after several steps.
+
+    error: why there was none.
+    """
 
     losses: list[dict[str, float]]
     gradients: dict[str, Tensor]
     weights: dict[str, Tensor]
+    error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +70,18 @@ class Clips:
             spoken = [
                 f"{VERBS[v]} the {NOUNS[n]}" for n, v in zip(noun[:, 0].tolist(), verb[:, 0].tolist(), strict=True)
             ]
+            video = torch.randn(2 * clips, vision.num_frames, 3, size, size, generator=draw)
+            if self.case.broken:
+                video[-1] = torch.nan
             yield Batch(
-                video=torch.randn(2 * clips, vision.num_frames, 3, size, size, generator=draw)[rows],
+                video=video[rows],
                 boxes=boxes[rows],
                 box_noun=torch.cat([noun, torch.full((2 * clips, 1), -1)], 1)[rows],
                 nouns=noun[rows],
                 verbs=verb[rows],
                 texts=tuple(f"#C C {spoken[row]} {row}" for row in rows.tolist()),
                 phrases=tuple(spoken[row] for row in rows.tolist()),
-                key=f"step {step}",
+                key=f"part {self.ranks.rank} of step {step}",
             )
 
     def prepare(self, model: Henasy) -> None: ...
@@ -90,6 +98,8 @@ def run(case: Case, ranks: Ranks = ALONE) -> Found:
         trainer = Trainer(case.recipe, Clips(case=case, ranks=ranks), Path(), ranks=ranks)
         trainer.model.eval()  # Gumbel noise is the one thing that training mode switches on
         losses = [trainer.step() for _ in range(case.recipe.steps)]
+    except FloatingPointError as error:
+        return Found(losses=[], gradients={}, weights={}, error=str(error))
     finally:
         torch.set_default_dtype(before)
     named = dict(trainer.model.named_parameters())

@@ -36,6 +36,7 @@ def cases(tiny_recipe: Recipe) -> dict[str, Case]:
     found["paper, all trained, matched by frame"] = Case(
         recipe=replace(several, freeze=(), box_matching="frame", positives="verb_only")
     )
+    found["broken"] = Case(recipe=several, broken=True)
     found["every loss"] = Case(recipe=replace(several, freeze=(), losses=dict.fromkeys(losses, 1.0)), boxless=0.25)
     return found
 
@@ -72,6 +73,7 @@ def test_ranks_train_as_one_process_does(
 ) -> None:
     (tmp_path / "cases.pickle").write_bytes(pickle.dumps(cases))
     for rank in started(size, tmp_path):
+        assert f"part 0 of step 0; part 1 of step 0{'; part 2' * (size > 2)}" in rank.pop("broken").error
         for name, found in rank.items():
             expected = single[name]
             for step, (losses, alone) in enumerate(zip(found.losses, expected.losses, strict=True)):
@@ -87,4 +89,4 @@ def test_ranks_train_as_one_process_does(
 
 def test_every_case_has_something_to_learn(single: dict[str, Found]) -> None:
     for name, found in single.items():
-        assert max(grad.abs().max() for grad in found.gradients.values()) > 1e-6, name
+        assert name == "broken" or max(grad.abs().max() for grad in found.gradients.values()) > 1e-6, name

@@ -14,6 +14,7 @@ from benchmarks._peak import peak_bytes
 from henasy_stream.backends.torch_backend import TorchBackend
 from training.config import Recipe, WorldData
 from training.data.world_batches import WorldBatches
+from training.losses import PAPER_LOSSES
 from training.trainer import Trainer
 
 
@@ -86,10 +87,16 @@ def test_unknown_loss_is_named(tiny_recipe: Recipe, tiny_data: WorldBatches, tmp
         Trainer(replace(tiny_recipe, losses={"ego_typo": 1.0}), tiny_data, tmp_path)
 
 
-def test_loss_that_is_not_finite_stops_the_run(tiny_recipe: Recipe, tiny_data: WorldBatches, tmp_path: Path) -> None:
-    trainer = Trainer(tiny_recipe, tiny_data, tmp_path)
+@pytest.mark.parametrize("losses", ["demo", "paper"])
+@pytest.mark.parametrize("broken", ["text_space.1.weight", "entity_encoder.entity_tokens"])
+def test_loss_that_is_not_finite_stops_the_run(
+    losses: str, broken: str, tiny_recipe: Recipe, tiny_data: WorldBatches, tmp_path: Path
+) -> None:
+    weights = tiny_recipe.losses if losses == "demo" else dict.fromkeys(PAPER_LOSSES, 1.0)
+    trainer = Trainer(replace(tiny_recipe, losses=weights), tiny_data, tmp_path)
+    trainer.prepare()
     with torch.no_grad():
-        next(trainer.model.text_space.parameters()).fill_(float("nan"))
+        trainer.model.get_parameter(broken).fill_(float("nan"))
     with pytest.raises(FloatingPointError, match=r"step 0.*world clips \d"):
         trainer.step()
 
