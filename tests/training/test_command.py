@@ -126,6 +126,18 @@ def test_ranks_that_cannot_meet_say_where(
     assert "torchrun" in line
 
 
+def test_tensorboard_is_written_on_request_and_belongs_to_no_recipe(tiny: list[str], tmp_path: Path) -> None:
+    run = [*tiny, "--out", str(tmp_path), "--steps", "2"]
+    assert pretrain_main(run) == 0
+    assert not (tmp_path / "tensorboard").exists()
+    for name in ("log.jsonl", "checkpoint.pt"):
+        (tmp_path / name).unlink()
+    before = (tmp_path / "recipe.json").read_bytes()
+    assert pretrain_main([*run, "--tensorboard"]) == 0
+    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+    assert (tmp_path / "recipe.json").read_bytes() == before
+
+
 @pytest.mark.parametrize("damage", ["cut", "other"])
 def test_damaged_checkpoint_is_one_line(
     damage: str, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
