@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,22 +19,47 @@ from rich.console import Console
 from henasy_stream.errors import UserError
 from training.config import Recipe
 from training.data.opening import open_data, with_words
-from training.distributed import device_of, first_rank_first, process_group, ranks_of_environment
+from training.distributed import Ranks, device_of, first_rank_first, process_group, ranks_of_environment
 from training.dry_run import show
 from training.options import Options, parse, weights_of
 from training.progress import progress_bar
 from training.trainer import Trainer
 
+_log = logging.getLogger(__name__)
+
 
 def _claim(out: Path, recipe: Recipe) -> None:
     """Write the resolved recipe into `out`, or refuse a folder that another recipe has begun."""
-    out.mkdir(parents=True, exist_ok=True)
     text = msgspec.json.format(msgspec.json.encode(recipe), indent=2)
     path = out / "recipe.json"
     begun = (out / "checkpoint.pt").exists()  # without it an earlier command failed before its first step
     if begun and path.exists() and path.read_bytes() != text:
         raise UserError(f"{out} holds a run with other settings (see {path}); choose another --out or delete it")
     path.write_bytes(text)
+
+
+@contextmanager
+def _alone_in(out: Path, ranks: Ranks) -> Iterator[None]:
+    """No other run writes into `out` meanwhile: workers live on when torchrun is killed, and spoil what comes next.
+
+    Raises:
+        UserError: another one does.
+    """
+    if ranks.rank:
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"another process still trains in {out}; stop it, or choose another --out") from None
+    except OSError as error:  # some network file systems know no locks
+        _log.info("%s can't be locked (%s)", out, error)
+    try:
+        yield
+    finally:
+        os.close(folder)
 
 
 def train(options: Options) -> None:
@@ -44,7 +72,7 @@ def train(options: Options) -> None:
     ranks.share(recipe.batch)  # a batch that can't be divided is refused before the ranks wait for each other
     device = device_of(recipe.device, ranks)
     console = Console(stderr=True, quiet=ranks.rank > 0)
-    with process_group(ranks, device):
+    with _alone_in(out, ranks), process_group(ranks, device):
         with first_rank_first(ranks):
             _claim(out, recipe)
             recipe = replace(recipe, init=str(weights_of(recipe.init)) if recipe.init else "")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -37,14 +37,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [*TINY, "--pools", str(tmp_path_factory.mktemp("pools"))]
 
 
-def killed(command: Sequence[str], out: Path, *, after: int) -> None:
+def killed(command: Sequence[str], out: Path, *, after: int, meanwhile: Callable[[], None] = lambda: None) -> None:
     """Kill -9 a command and all its processes when it has logged `after` steps."""
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     log = out / "log.jsonl"
     while process.poll() is None and (not log.exists() or log.read_text().count("\n") < after):
         time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
+    everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for one in everyone:
+        one.suspend()
+    meanwhile()
+    for one in everyone:
+        one.kill()
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    psutil.wait_procs(everyone)
 
 
 def logged(out: Path) -> list[dict[str, Any]]:
@@ -65,13 +71,23 @@ def same_run(one: Path, other: Path, steps: int) -> None:
 
 
 @pytest.mark.slow
-def test_killed_run_goes_on_as_if_nothing_had_been(tiny: list[str], tmp_path: Path) -> None:
+def test_killed_run_goes_on_as_if_nothing_had_been(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Five steps an epoch and seven a checkpoint; in half precision."""
     run = [*tiny, "--precision", "bfloat16", "--steps", "30", "--checkpoint-every", "7"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert pretrain_main([*run, "--out", str(whole)]) == 0
     command = [sys.executable, SCRIPT, *run, "--out", str(broken)]
-    killed(command, broken, after=9)
+
+    def refused() -> None:
+        capsys.readouterr()
+        assert pretrain_main([*run, "--out", str(broken)]) == 2
+        assert capsys.readouterr().err == (
+            f"pretrain: another process still trains in {broken}; stop it, or choose another --out\n"
+        )
+
+    killed(command, broken, after=9, meanwhile=refused)
     subprocess.run(command, check=True, capture_output=True)
     same_run(whole, broken, 30)
 
