@@ -97,7 +97,7 @@ def _run(trainer: Trainer, console: Console, *, tensorboard: bool) -> None:
         def report(step: int, values: dict[str, Any]) -> None:
             progress.update(task, completed=step, note=f"loss {values['loss']:.3f}")
             if any(name.startswith("val/") for name in values) or step % (10 * recipe.log_every) == 0:
-                shown = "  ".join(f"{name.removeprefix('val/')} {value:.3f}" for name, value in values.items())
+                shown = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
                 console.print(f"step {step}: {shown}")
 
         weights = trainer.run(report, tensorboard=tensorboard)
