@@ -63,7 +63,7 @@ class TrainingData(Protocol):
         """Batches in one pass over the clips."""
 
     def batches(self, first: int) -> Iterator[Batch]:
-        """This rank's part of the batches `first`, `first + 1`, … without end."""
+        """This rank's part of the batches `first`, `first + 1`, … to the end of the run."""
 
     def prepare(self, model: Henasy) -> None:
         """Teach a new model what it should know before the first step; nothing where it starts from weights."""

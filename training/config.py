@@ -130,3 +130,7 @@ class Recipe:
     eval_every: int = 500
     checkpoint_every: int = 250
     notes: Mapping[str, str] = field(default_factory=dict)
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Updates of the run."""
+        return self.epochs * steps_per_epoch or self.steps

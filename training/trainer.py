@@ -46,7 +46,7 @@ class Trainer:
             raise ValueError(f"unknown losses {unknown}; there are {sorted(LOSSES)}")
         torch.set_num_threads(recipe.threads)
         self.recipe, self.data, self.out, self.ranks, self.device = recipe, data, out, ranks, device
-        self.steps = recipe.epochs * data.steps_per_epoch or recipe.steps
+        self.steps = recipe.total_steps(data.steps_per_epoch)
         self.model = build(recipe).to(device)
         freeze(self.model, recipe.freeze)
         self.average = self._trained_weights()

@@ -46,14 +46,15 @@ class WithChoice:
 class ClipBatches:
     """`TrainingData` over a loader whose `read` is a `WithChoice`.
 
-    source: names the annotations in messages; the keys of clips find them there.  background: None where no loss
-    asks for it.
+    source: names the annotations in messages; the keys of clips find them there.  steps: of the run; nothing is read
+    beyond them.  background: None where no loss asks for it.
     """
 
     loader: ClipLoader
     labels: ClipLabels
     config: HenasyConfig
     source: str
+    steps: int
     background: str | None = None
     device: torch.device = CPU
 
@@ -82,7 +83,7 @@ class ClipBatches:
 
     def batches(self, first: int) -> Iterator[Batch]:
         """See `TrainingData`."""
-        for loaded in self.loader.endless(first):
+        for loaded in self.loader.steps(first, self.steps):
             yield self._batch(loaded)
 
     def prepare(self, model: Henasy) -> None:

@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import chain, count, islice
 from typing import Any
 
 import cv2
@@ -146,15 +146,17 @@ class ClipLoader:
         """
         yield from self._load(self._keys(epoch, first))
 
-    def endless(self, first: int) -> Iterator[LoadedBatch]:
-        """The batches `first`, `first` + 1, … of all epochs one after the other; worker processes start once.
+    def steps(self, first: int, end: int) -> Iterator[LoadedBatch]:
+        """The batches `first` to `end` - 1 of all epochs one after the other; worker processes start once.
+
+        Workers that are left while they read ahead may abort, so `end` should be where the caller stops.
 
         Raises:
             UserError: as `epoch`.
         """
         epoch, place = divmod(first, len(self))
         later = (keys for ahead in count(epoch + 1) for keys in self._keys(ahead, 0))
-        yield from self._load(chain(self._keys(epoch, place), later))
+        yield from self._load(islice(chain(self._keys(epoch, place), later), max(end - first, 0)))
 
     def _keys(self, epoch: int, first: int) -> Iterator[list[_Key]]:
         """Keys of this rank's samples, batch by batch."""

@@ -143,6 +143,7 @@ def _clip_batches(
         labels=labels,
         config=model,
         source=source,
+        steps=recipe.total_steps(len(loader)),
         background=BACKGROUND if recipe.losses.get("presence") else None,
         device=device,
     )
