@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import math
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from henasy_stream.config import HenasyConfig, VocabularyConfig
 from henasy_stream.errors import UserError
 from henasy_stream.loading import weights_file
 from henasy_stream.model.checkpoints import load_weights
-from training.config import OwnData, Recipe
+from training.config import ClipData, OwnData, Recipe
 from training.logbook import check_tensorboard
 from training.losses import LOSSES
 
@@ -98,10 +99,29 @@ def parse(argv: Sequence[str]) -> Options:
         config=(tyro.conf.AvoidSubcommands,),
     )
     recipe = replace(recipe, losses={name: weight for name, weight in recipe.losses.items() if weight})
+    _refuse_nonsense(recipe)
     out = own.out or ROOT / "runs" / f"{recipe.name}-s{recipe.seed}"
     if own.tensorboard:
         check_tensorboard()
     return Options(recipe=recipe, out=out, pools=own.pools, dry_run=own.dry_run, tensorboard=own.tensorboard)
+
+
+def _refuse_nonsense(recipe: Recipe) -> None:
+    """UserError for a number that would stop the run later, or with an error that names something else."""
+    for name in ("batch", "threads", "log_every", "eval_every", "checkpoint_every"):
+        if getattr(recipe, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(recipe, name)}: give a whole number from 1")
+    if recipe.steps < 0 or recipe.epochs < 0 or not (recipe.steps or recipe.epochs):
+        raise UserError(f"--steps {recipe.steps} and --epochs {recipe.epochs}: there is nothing to do")
+    if not 0 < recipe.optim.lr < math.inf:
+        raise UserError(f"--optim.lr {recipe.optim.lr:g}: give a positive number")
+    for name, weight in recipe.losses.items():
+        if not 0 < weight < math.inf:
+            raise UserError(f"--losses.{name.replace('_', '-')} {weight:g}: give a weight from 0")
+    if not recipe.losses:
+        raise UserError("every loss is off; give one a weight above 0, e.g. --losses.ego 1")
+    if isinstance(recipe.data, ClipData) and recipe.data.workers < 0:
+        raise UserError(f"--data.workers {recipe.data.workers}: give 0 or more")
 
 
 def _folder(recipe: Recipe, root: str) -> OwnData:

@@ -157,6 +157,25 @@ def test_ones_own_model_is_that_of_the_weights(lavila_checkpoint: Path) -> None:
         parse(["--data", "own/", "--init", "nowhere.safetensors"])
 
 
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        ("--batch 0", "--batch 0: give a whole number from 1"),
+        ("--log-every 0", "--log-every 0"),
+        ("--steps 0 --epochs 0", "nothing to do"),
+        ("--epochs -1", "nothing to do"),
+        ("--optim.lr nan", r"--optim\.lr nan: give a positive number"),
+        ("--losses.noun-entity -1", "--losses.noun-entity -1: give a weight from 0"),
+        ("--losses.ego nan", r"--losses\.ego nan"),
+        (LOSS_ROWS["ego only"][0] + " --losses.ego 0", "every loss is off"),
+        ("--data.workers -1", r"--data\.workers -1: give 0 or more"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused_before_anything_is_read(argv: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        changed(*argv.split())
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_names_itself_and_losses_that_there_are(name: str) -> None:
     recipe = load_recipe(name)
