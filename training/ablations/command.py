@@ -108,6 +108,7 @@ def _arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--picture-steps", type=int, default=towers.picture_steps, help="of the towers, on pictures")
     parser.add_argument("--clip-steps", type=int, default=towers.clip_steps, help="of the towers, on clips")
     parser.add_argument("--clips", type=int, help="held-out clips that score a row (default: as the table says)")
+    parser.add_argument("--only-towers", action="store_true", help="train what the rows start from, and stop")
     parser.add_argument("--list", action="store_true", help="say what each row is and stop")
     parser.add_argument("--report", action="store_true", help="train nothing, write the page from what there is")
     return parser.parse_known_args(argv)
@@ -172,14 +173,14 @@ def _same(file: Path, settings: Mapping[str, Any]) -> None:
             )
 
 
-def _train(plan: Plan, minutes: float, console: Console) -> int:
+def _train(plan: Plan, minutes: float, console: Console, *, only_towers: bool) -> int:
     started = time.monotonic()
     _check(plan)
     _render(plan, console)
     jobs = [plan.row_job(row, seed) for row in plan.rows for seed in plan.seeds]
     if plan.table.towers:
         open_seeds = [seed for seed in plan.seeds if any(plan.towers(seed) in job.after for job in jobs if job.open)]
-        jobs = [*(plan.tower_job(seed) for seed in open_seeds), *jobs]
+        jobs = [*(plan.tower_job(seed) for seed in open_seeds), *([] if only_towers else jobs)]
     seconds = minutes * 60 - (time.monotonic() - started)
     outcome = run_jobs(jobs, side_by_side=plan.side_by_side, seconds=seconds, tell=console.print)
     console.print(
@@ -203,7 +204,7 @@ def ablation_main(argv: Sequence[str]) -> int:
         if own.list:
             _show(plan.table, Console())
             return 0
-        code = 0 if own.report else _train(plan, own.minutes, console)
+        code = 0 if own.report else _train(plan, own.minutes, console, only_towers=own.only_towers)
         if own.table == "paper":
             from training.ablations.page import write_page
 
