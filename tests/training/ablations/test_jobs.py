@@ -70,9 +70,7 @@ def test_failure_is_told_and_keeps_back_only_what_needs_it(tmp_path: Path) -> No
 
 
 def test_time_is_up(tmp_path: Path) -> None:
-    wait = (
-        "\ntry: log.write('begun '); time.sleep(60)\nexcept KeyboardInterrupt: log.write('stopped '); sys.exit(130)"
-    )
+    wait = "\ntry: log.write('begun '); time.sleep(60)\nexcept KeyboardInterrupt: log.write('stopped '); sys.exit(130)"
     jobs = [job(tmp_path, "quick", told("quick")), job(tmp_path, "long", "pass" + wait), job(tmp_path, "late", "pass")]
     outcome = run(jobs, side_by_side=1, seconds=3)
     assert outcome == Outcome(found=(), ended=("quick",), failed=(), left=("long", "late"))
