@@ -44,8 +44,8 @@ class TowerPlan:
     """
 
     text_steps: int = 400
-    picture_steps: int = 600
-    clip_steps: int = 1_000
+    picture_steps: int = 800
+    clip_steps: int = 800
     lr: float = 2e-3
     warmup: int = 100
     weight_decay: float = 0.05

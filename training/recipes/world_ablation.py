@@ -22,14 +22,14 @@ from training.recipes.world_demo import VOCABULARY
 RECIPE = Recipe(
     name="world_ablation",
     model=replace(HenasyConfig.demo(), fine_masks=False, vocabulary=VOCABULARY),
-    optim=OptimConfig(lr=2e-3, weight_decay=0.05, warmup=50, schedule="cosine", clip=1.0),
+    optim=OptimConfig(lr=1e-3, weight_decay=0.05, warmup=50, schedule="cosine", clip=1.0),
     data=WorldData(clips=20_000, cut=20_000, hard_negatives=True, val_clips=200),
     freeze=("video", "text"),
     losses={"ego": 1.0, "noun_entity": 0.5, "verb_entities": 0.5, "projection": 1.0},
     positives="noun_and_verb",
     box_matching="frame",
     batch=16,
-    steps=900,
+    steps=1_000,
     device="cpu",
     eval_every=100_000,
 )
