@@ -86,6 +86,11 @@ def device_of(name: str, ranks: Ranks) -> torch.device:
     return torch.device("cuda", ranks.local)
 
 
+def device_name(device: torch.device) -> str:
+    """For a person: the GPU's name, or that it was a CPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "a CPU"
+
+
 @contextmanager
 def first_rank_first(ranks: Ranks) -> Iterator[None]:
     """Rank 0 runs the body alone, then the others: they find done what it did, or meet the mistake that it met."""

@@ -18,7 +18,7 @@ from henasy_stream.model.henasy import Henasy
 from training.batches import Batch, TrainingData
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import Recipe
-from training.distributed import ALONE, CPU, Ranks, broadcast, gather_text, sum_gradients
+from training.distributed import ALONE, CPU, Ranks, broadcast, device_name, gather_text, sum_gradients
 from training.inputs import loss_inputs
 from training.logbook import Logbook
 from training.losses import LOSSES
@@ -245,6 +245,7 @@ class Trainer:
             steps=self.done,
             batch=self.recipe.batch,
             threads=self.recipe.threads,
+            device=device_name(self.device),
             minutes=round(self.seconds / 60, 1),
             losses=dict(self.recipe.losses),
         )

@@ -28,8 +28,8 @@ def parser() -> argparse.ArgumentParser:
     world.add_argument("--clips", type=int, default=2000, help="clips of a split (default 2000)")
     world.add_argument("--pools", type=Path, default=ROOT / ".cache" / "pools", help="where rendered clips are kept")
     world.add_argument("--seed", type=int, default=0, help="draws the distractors")
-    stream = commands.add_parser("stream", help="a record of `live --source world?… --record FILE`")
-    stream.add_argument("record", type=Path)
+    stream = commands.add_parser("stream", help="records of `live --source world?… --record FILE`, and their mean")
+    stream.add_argument("records", type=Path, nargs="+")
 
     egomcq = commands.add_parser("egomcq", help="which of five clips does a narration tell of")
     egomcq.add_argument("annotations", type=Path, help="egomcq.json")

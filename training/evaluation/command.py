@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -116,15 +118,24 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], Result]] = {
 }
 
 
+def _streams(records: Sequence[Path]) -> tuple[dict[str, dict[str, float]], dict[str, Any], str]:
+    """Scores of each record by its name and, as "stream", the mean over the records."""
+    from training.evaluation.stream import score_stream
+
+    each = {str(path): score_stream(path).as_dict() for path in records}
+    first = next(iter(each.values()))
+    if len(each) == 1:
+        return {"stream": first}, {"record": records[0].name}, f"{records[0].name} against the world's truth"
+    mean = {name: statistics.fmean(one[name] for one in each.values()) for name in first}
+    return each | {"stream": mean}, {"records": list(each)}, f"{len(each)} records against the world's truth"
+
+
 def _synthetic(options: argparse.Namespace) -> None:
     if options.command == "world":
         scores, about = _world(options)
         title = f"{options.weights.name} on the synthetic world"
     else:
-        from training.evaluation.stream import score_stream
-
-        scores, about = {"stream": score_stream(options.record).as_dict()}, {"record": options.record.name}
-        title = f"{options.record.name} against the world's truth"
+        scores, about, title = _streams(options.records)
     _show(title, scores)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)

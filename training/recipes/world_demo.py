@@ -26,7 +26,7 @@ RECIPE = Recipe(
     name="world_demo",
     model=replace(HenasyConfig.demo(), vocabulary=VOCABULARY),
     optim=OptimConfig(lr=2e-3, weight_decay=0.05, warmup=100, schedule="cosine", clip=1.0, average=0.998),
-    data=WorldData(clips=30_000, labelled_boxes=True, text_steps=400, tower_steps=1_500),
+    data=WorldData(clips=30_000, cut=15_000, labelled_boxes=True, text_steps=400, tower_steps=1_500),
     freeze=("text",),
     losses={
         "ego": 1.0,
@@ -41,6 +41,6 @@ RECIPE = Recipe(
         "tower_nouns": 2.0,
     },
     batch=16,
-    steps=3_000,
+    steps=4_000,
     eval_every=500,
 )

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from henasy_stream.errors import UserError
-from henasy_stream.sources.world import HAND, NOUNS, phrase, world_from_uri
+from henasy_stream.sources.world import HAND, NOUNS, VERBS, phrase, phrases, world_from_uri
+from training.evaluation.command import evaluate_main
 from training.evaluation.stream import box_iou, score_stream
 
 URI = "world?seed=3&size=320x180"
@@ -82,13 +83,12 @@ def test_lost_tracks_and_answers_to_queries_do_not_count(tmp_path: Path) -> None
     assert score_stream(write_record(tmp_path / "r.jsonl", tracks=lose)).object_recall == 0
 
 
+def other_verb(message: dict[str, Any]) -> dict[str, Any]:
+    pair = phrases().index(message["text"])
+    return message | {"text": phrase((pair // len(NOUNS) + 1) % len(VERBS), pair % len(NOUNS))}
+
+
 def test_wrong_verb_spoils_the_pair_only(tmp_path: Path) -> None:
-    def other_verb(message: dict[str, Any]) -> dict[str, Any]:
-        from henasy_stream.sources.world import VERBS, phrases
-
-        pair = phrases().index(message["text"])
-        return message | {"text": phrase((pair // len(NOUNS) + 1) % len(VERBS), pair % len(NOUNS))}
-
     scores = score_stream(write_record(tmp_path / "r.jsonl", caption=other_verb))
     assert scores.caption_noun == 1
     assert scores.caption_verb == scores.caption_both == 0
@@ -125,3 +125,14 @@ def test_missing_record_is_named(tmp_path: Path) -> None:
 def test_box_iou() -> None:
     assert box_iou((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
     assert box_iou((0, 0, 1, 1), (1, 0, 2, 1)) == 0
+
+
+def test_command_scores_several_records_and_their_mean(tmp_path: Path) -> None:
+    first, second = write_record(tmp_path / "a.jsonl"), write_record(tmp_path / "b.jsonl", caption=other_verb)
+    out = tmp_path / "scores.json"
+    assert evaluate_main(["stream", str(first), str(second), "--json", str(out)]) == 0
+    scores = json.loads(out.read_text())
+    assert scores["about"] == {"records": [str(first), str(second)]}
+    right, wrong = (scores[str(path)]["caption_both"] for path in (first, second))
+    assert right > wrong
+    assert scores["stream"]["caption_both"] == pytest.approx((right + wrong) / 2)
