@@ -69,5 +69,6 @@ def test_arithmetic_of_what_it_takes() -> None:
     hours = [round(work / rate / 3600) for rate in (20e12, 40e12, 100e12)]
     assert f"| {hours[0]}, {hours[1]} or {hours[2]} |" in PAGE
     assert f"hours = {round(clips / 3600, -1):,.0f} ÷ that" in PAGE
+    assert f"{16 * 200.8e9 / 34.9e-3 / 1e12:.0f} TFLOP/s" in PAGE
     terabytes = [2_927 * 3_600 * rate / 1e12 for rate in (64e3, 177e3)]
     assert f"{terabytes[0]:.1f} to {terabytes[1]:.1f} TB" in PAGE
