@@ -7,8 +7,8 @@ world; for real videos take `--init lavila`, or weights that were trained on Ego
 
 The losses are the paper's, and one that keeps hands apart: every noun of the dictionary that is never narrated is only
 ever a wrong answer, so "hand", which narrations hardly name and live labels by, would be unlearned.  On the example of
-docs/own_data.md (60 epochs at 5e-4, one seed, 19 held-out clips) the IoU of the hand, 66.5 % in the demo weights, goes to
-60.0 % without `noun_entity_box` and to 65.1 % with it; earlier demo weights went from 68 % to 11 % without it.
+docs/own_data.md (60 epochs at 5e-4, one seed, 19 held-out clips) the IoU of the hand, 66.5 % in the demo weights, goes
+to 60.0 % without `noun_entity_box` and to 65.1 % with it; earlier demo weights went from 68 % to 11 % without it.
 
 Both towers stay frozen, as in the paper, which suits a few hundred clips; `--freeze text` trains the video tower as
 well.  Learning rate, batch and epochs are a starting point, not the result of a search.  How to make the folder
