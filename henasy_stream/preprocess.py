@@ -23,7 +23,16 @@ Rotation = Literal[0, 90, 180, 270]
 LETTERBOX_GREY = 127
 """Fills what a letterboxed picture leaves free: close to zero after normalisation with any weights' mean."""
 
+PLAIN_DEVIATION = 3.0
+"""Grey levels; what a dark sensor's noise stays below and hardly any view of a scene does."""
+
 _ROTATE = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+
+def is_plain(image: UInt8Array) -> bool:
+    """Whether a frame (H, W, 3) is one colour but for noise, as with a covered lens; judged by a few hundred pixels."""
+    step = max(1, min(image.shape[:2]) // 24)
+    return bool(image[::step, ::step].std(axis=(0, 1)).max() < PLAIN_DEVIATION)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

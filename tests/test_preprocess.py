@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from henasy_stream.preprocess import LETTERBOX_GREY, View
+from henasy_stream.preprocess import LETTERBOX_GREY, View, is_plain
 
 MODES = ("crop", "squash", "letterbox")
 ROTATIONS = (0, 90, 180, 270)
@@ -123,3 +123,14 @@ def test_wrong_frames_and_modes_are_named():
         View.plan(20, 20, 8, "crop", 45)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="0x20"):
         View.plan(20, 0, 8)
+
+
+@pytest.mark.parametrize("level", [0, 90, 255])
+def test_a_covered_lens_is_plain_and_a_thing_in_the_picture_is_not(level):
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 1.5, (480, 640, 3))
+    image = np.clip(level + noise, 0, 255).astype(np.uint8)
+    assert is_plain(image)
+    assert is_plain(image[:1, :1])
+    image[100:160, 200:260] = 127
+    assert not is_plain(image)

@@ -12,7 +12,7 @@ import numpy as np
 from henasy_stream.backends.base import Backend
 from henasy_stream.config import StreamConfig
 from henasy_stream.errors import UserError
-from henasy_stream.preprocess import View
+from henasy_stream.preprocess import View, is_plain
 from henasy_stream.stream.captions import CaptionBook
 from henasy_stream.stream.phrases import Progress
 from henasy_stream.stream.publish import publish
@@ -221,7 +221,13 @@ class Engine:
         clip, stamps = state.ring.window()
         output = self.backend.run_window(clip)
         middle = perf_counter()
-        window = Window(stamps=stamps, coverage=state.ring.coverage, view=self._view(frame), first=not state.hops)
+        window = Window(
+            stamps=stamps,
+            coverage=state.ring.coverage,
+            view=self._view(frame),
+            first=not state.hops,
+            plain=is_plain(frame.image),
+        )
         book, masks, grounded = state.book, None, None
         tracks: tuple[Track, ...] = ()
         if self._entities:

@@ -20,14 +20,15 @@ from henasy_stream.types import Alternative, Caption, FloatArray, Masks, Network
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Window:
-    """What a window is besides its pictures: stamps (T,), how much of it is real (0..1), how the frame was seen, and
-    whether it is the first after a start or reset.
+    """What a window is besides its pictures: stamps (T,), how much of it is real (0..1), how the frame was seen,
+    whether it is the first after a start or reset, and whether its newest frame is one plain colour.
     """
 
     stamps: Int64Array
     coverage: float
     view: View
     first: bool
+    plain: bool
 
 
 def read_tracks(
@@ -35,7 +36,8 @@ def read_tracks(
 ) -> tuple[TrackBook, tuple[Track, ...], Masks, FloatArray]:
     """The next book, its tracks and masks, and (L,) how surely each label of the vocabulary is seen now."""
     vocabulary, view = texts.vocabulary, window.view
-    detections = detect(output, vocabulary, view, config.presence)
+    # No network is trained on a covered lens; it may see anything there.
+    detections = detect(output, vocabulary, view, np.inf if window.plain else config.presence)
     rules = TrackRules(birth_hits=config.birth_hits, lost_s=config.lost_s)
     book, seen = advance(book, detections, window.stamps, rules, first=window.first)
     book = answer(book, queries)

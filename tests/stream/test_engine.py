@@ -9,6 +9,7 @@ import pytest
 
 from henasy_stream.config import StreamConfig
 from henasy_stream.errors import UserError
+from henasy_stream.preprocess import View
 from henasy_stream.stream import engine as engine_module
 from henasy_stream.stream.engine import Engine
 from tests.stream.fake import SECOND, FakeBackend, Square, film, paint
@@ -95,9 +96,22 @@ def test_a_thing_that_is_gone_is_removed_once():
     assert results[-1].tracks == ()
 
 
+class Dreamer(FakeBackend):
+    """Sees the same things whatever the picture, as a network may that never met a covered lens."""
+
+    def run_window(self, clip):
+        return super().run_window(np.broadcast_to(self.dream, clip.shape))
+
+    def __init__(self):
+        super().__init__()
+        self.dream = View.plan(240, 240, self.spec.image_size).apply(paint(SCENE, 0.0).image)
+
+
 def test_black_frames_give_no_tracks():
     black = [replace(f, image=np.zeros_like(f.image)) for f in film((), 4)]
-    _, results = run(Engine(FakeBackend(), StreamConfig()), black)
+    _, seen = run(Engine(Dreamer(), StreamConfig()), film(SCENE, 1))
+    assert seen[-1].tracks
+    _, results = run(Engine(Dreamer(), StreamConfig()), black)
     assert all(p.tracks == () for p in results)
     assert all(len(p.masks.probability) == 0 for p in results)
 
