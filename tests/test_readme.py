@@ -11,6 +11,8 @@ import pytest
 import henasy_stream as hs
 from henasy_stream.live import build_parser, parse
 from tests.runtime.parts import fake_model
+from training import options
+from training.evaluation.arguments import parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,3 +45,19 @@ def test_files_that_are_linked_are_there():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if "://" not in target:
             assert (ROOT / target).exists(), target
+
+
+def test_every_training_command_is_understood():
+    block = README.split("**3. Training**")[1].split("```")[1]
+    lines = [line.partition("#")[0].split() for line in block.splitlines()[1:] if line.startswith("python")]
+    assert len(lines) >= 4
+    for _, script, *arguments in lines:
+        if script == "training/pretrain.py":
+            assert options.parse(arguments).recipe.name
+        else:
+            assert parser().parse_args(arguments).command
+
+
+def test_targets_of_make_are_there():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert {f"{name}:" for name in re.findall(r"^make (\w+)", README, re.MULTILINE)} <= set(makefile.split())
