@@ -128,6 +128,7 @@ _DEFAULTS = {
     "rotate": "0",
     "seconds": "",
     "split": "heldout",
+    "hard": "0",
     "black": "0",
     "realtime": "0",
 }
@@ -138,6 +139,7 @@ _MEANING = {
     "rotate": "0, 90, 180 or 270",
     "seconds": "a length in seconds above 0",
     "split": "one of " + ", ".join(SPLITS),
+    "hard": "0 or 1",
     "black": "0 or 1",
     "realtime": "0 or 1",
 }
@@ -166,7 +168,7 @@ def world_from_uri(uri: str) -> WorldView:
         parsed[key] = _number(uri, key, values[key], low, high)
     if parsed["rotate"] % 90 or parsed["seed"] % 1:
         raise _bad(uri, "rotate" if parsed["rotate"] % 90 else "seed", values)
-    for key in ("black", "realtime"):
+    for key in ("hard", "black", "realtime"):
         if values[key] not in ("0", "1"):
             raise _bad(uri, key, values)
     if values["split"] not in SPLITS:
@@ -176,7 +178,7 @@ def world_from_uri(uri: str) -> WorldView:
         raise _bad(uri, "size", values)
     return WorldView(
         uri=uri,
-        world=World(int(values["seed"]), values["split"]),
+        world=World(int(values["seed"]), values["split"], hard=values["hard"] == "1"),
         size=(int(height), int(width)),
         fps=parsed["fps"],
         rotate=int(parsed["rotate"]),

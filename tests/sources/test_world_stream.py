@@ -71,6 +71,24 @@ def test_truth_is_what_render_shows_in_any_order():
                 assert box.tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
 
 
+def test_a_hard_stream_has_twins_that_stay_fast_turns_and_covered_things():
+    world = World(101, hard=True)
+    first = world.truth(0.0, (96, 96)).objects
+    assert (first[0].noun, first[0].instance) == (first[1].noun, first[1].instance)
+    assert first[0].track != first[1].track
+    hidden, last = 0, np.zeros(0)
+    for k in range(240):
+        truth = world.truth(k / 2, (96, 96))
+        assert truth.objects == first  # what is carried away comes back itself
+        seen = np.isfinite(truth.boxes).all(1)[~truth.is_hand]
+        hidden += int((last & ~seen).sum()) if k else 0
+        last = seen
+    assert hidden >= 5
+    with pytest.raises(UserError, match="hard is '2'"):
+        world_from_uri("world?hard=2")
+    assert np.array_equal(world_from_uri("world?seed=3&hard=0").picture(9), world_from_uri("world?seed=3").picture(9))
+
+
 def test_nothing_jumps_while_it_can_be_seen():
     world, moves = World(8), list[float]()
     previous: dict[int, np.ndarray] = {}

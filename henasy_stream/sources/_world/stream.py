@@ -59,16 +59,18 @@ class World:
         seed: any non-negative number.
         split: which instances and verb-noun pairs appear, as in `render_clip`; only what is picked up and put down may
             be any noun, for what is lifted has to come down again.
+        hard: identities are difficult to keep: two things look the same, fast turns of the head, hands laid over
+            things; what is carried away comes back.
 
     Raises:
         ValueError: if the split is unknown.
     """
 
-    def __init__(self, seed: int, split: str = "heldout") -> None:
+    def __init__(self, seed: int, split: str = "heldout", *, hard: bool = False) -> None:
         if split not in scene.SPLITS:
             raise ValueError(f"unknown split {split!r}: one of {', '.join(scene.SPLITS)}")
-        self.seed, self.split = seed, split
-        self._timeline = Timeline(seed, split)
+        self.seed, self.split, self.hard = seed, split, hard
+        self._timeline = Timeline(seed, split, hard)
         self._painter = Painter(self._timeline.look)
 
     def render(self, t_s: float, size: tuple[int, int]) -> tuple[UInt8, UInt8]:
@@ -100,7 +102,7 @@ class World:
 
     def actions_until(self, t_s: float) -> tuple[WorldAction, ...]:
         """All actions that begin before `t_s`, in order."""
-        timeline, found, t = Timeline(self.seed, self.split), [], 0.0
+        timeline, found, t = Timeline(self.seed, self.split, self.hard), [], 0.0
         while t < t_s:
             segment = timeline.segment(t)
             if segment.action is not None:

@@ -16,13 +16,19 @@ from henasy_stream.sources._world.vocabulary import NOUNS, VERBS, allowed_pair
 
 _KEPT = 12  # segments that stay at hand for looking back; anything older is walked to again from the start
 _FIRST_TRACK = 2  # 0 and 1 are the right and the left hand
+_COVERED = 0.25  # how often in a hard stream a hand covers something between two actions
+_FAST = (0.4, 0.9)  # how far the head turns in 0.6 s there; half the picture is 0.8
 
 
 class Timeline:
-    """Segments of the stream of one seed.  Holds the last few only; an earlier time is reached by starting over."""
+    """Segments of the stream of one seed.  Holds the last few only; an earlier time is reached by starting over.
 
-    def __init__(self, seed: int, split: str) -> None:
-        self._seed, self._split = seed, split
+    A `hard` stream makes identities difficult: two things are the same instance, the head turns fast in every action,
+    hands are laid over things, and what is carried away always comes back itself.
+    """
+
+    def __init__(self, seed: int, split: str, hard: bool = False) -> None:
+        self._seed, self._split, self._hard = seed, split, hard
         rng = np.random.default_rng([11, scene.SPLITS.index(split), seed])
         self.look = scene.draw_look(rng, split)
         self._begin()
@@ -36,7 +42,10 @@ class Timeline:
         for k in range(count):
             taken = [(s.pose.x, s.pose.y) for s in slots if s.pose is not None]
             pose = ObjectPose(*scatter(rng, taken, (-0.5, 0.4)), 0.0, lying_angle(rng))
-            slots.append(Slot(self._new_body(slots), pose if k < 3 else None))
+            body = self._new_body(slots)
+            if self._hard and k == 1:
+                body = replace(slots[0].body, track=body.track)
+            slots.append(Slot(body, pose if k < 3 else None))
         hands = (self._rest(0), self._rest(1))
         self.segments: deque[Segment] = deque(maxlen=_KEPT)
         self._ready: deque[Segment] = deque()
@@ -75,6 +84,8 @@ class Timeline:
         rng = self._rng
         if self._state.held < 0 and rng.random() < 0.07:
             self._pause()
+        if self._hard and self._state.held < 0 and rng.random() < _COVERED:
+            self._cover()
         target, verb, goal = self._choose()
         slot = self._state.slots[target]
         pose = slot.pose
@@ -108,8 +119,9 @@ class Timeline:
         slots[target] = replace(slot, pose=last_pose)
         hands[hand] = last_hand
         turns: tuple[scene.Turn, ...] = ()
-        if rng.random() < 0.15:
-            turns = (self._turn(self._time + float(rng.uniform(0.7, action.duration_s - 0.7)), 1.2, 0.2),)
+        if self._hard or rng.random() < 0.15:
+            size = float(rng.uniform(*_FAST)) if self._hard else 0.2
+            turns = (self._turn(self._time + float(rng.uniform(0.7, action.duration_s - 0.7)), 1.2, size),)
         held = target if verb == motion.PICK else -1
         self._add(action.duration_s, State(tuple(slots), (hands[0], hands[1]), held), action, turns)
         self._counts[verb] += 1
@@ -139,6 +151,19 @@ class Timeline:
         turn = self._turn(self._time + length / 2, length * 0.95, float(self._rng.uniform(0.4, 0.9)))
         self._add(length, self._state, None, (turn,))
 
+    def _cover(self) -> None:
+        """Lays a flat hand over a thing for a moment."""
+        places = [slot.pose for slot in self._state.slots if slot.pose is not None]
+        if not places:
+            return
+        pose = places[int(self._rng.integers(len(places)))]
+        hand = int(pose.x < 0)
+        over = HandPose(pose.x, pose.y, 0.12, 0.0, "flat")
+        other = self._settled(1 - hand)
+        hands = (over, other) if hand == 0 else (other, over)
+        self._add(0.5, replace(self._state, hands=hands), None, ())
+        self._add(float(self._rng.uniform(1.0, 2.0)), self._state, None, ())
+
     def _carry_away(self, target: int, hand: int) -> None:
         """Takes a lifted object out of the picture; it or something new comes back some time later."""
         slots, hands = list(self._state.slots), list(self._state.hands)
@@ -148,7 +173,7 @@ class Timeline:
         hands[hand] = replace(grip, y=grip.y + AWAY.y - pose.y)
         self._add(0.5, State(tuple(slots), (hands[0], hands[1]), target), None, ())
         hands[hand] = replace(hands[hand], h=0.0, touching=-1, shape="open")
-        if self._rng.random() < 0.75:
+        if not self._hard and self._rng.random() < 0.75:
             slots[target] = Slot(self._new_body(slots), None)
         self._state = State(tuple(slots), (hands[0], hands[1]))
 
