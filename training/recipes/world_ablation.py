@@ -29,7 +29,7 @@ RECIPE = Recipe(
     positives="noun_and_verb",
     box_matching="frame",
     batch=16,
-    steps=1_000,
+    steps=500,
     device="cpu",
     eval_every=100_000,
 )
