@@ -8,6 +8,9 @@
     python training/evaluate.py own FOLDER --weights …
     python training/evaluate.py world
     python training/evaluate.py stream record.jsonl
+    python training/evaluate.py tracking
+
+The last three are about the synthetic world, which needs no data.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ DEMO = ROOT / "henasy_stream" / "weights" / "demo.safetensors"
 
 
 def parser() -> argparse.ArgumentParser:
-    """One subcommand for each table of the paper, and `world`, `stream` and `own` beside them."""
+    """One subcommand for each table of the paper, and `world`, `stream`, `tracking` and `own` beside them."""
     top = argparse.ArgumentParser(prog="evaluate.py", description="Scores of a model or of a record.")
     commands = top.add_subparsers(dest="command", required=True)
 
@@ -30,6 +30,18 @@ def parser() -> argparse.ArgumentParser:
     world.add_argument("--seed", type=int, default=0, help="draws the distractors")
     stream = commands.add_parser("stream", help="records of `live --source world?… --record FILE`, and their mean")
     stream.add_argument("records", type=Path, nargs="+")
+
+    tracking = commands.add_parser("tracking", help="do ids hold, beside simpler trackers, on hard streams")
+    tracking.add_argument("--weights", default="demo", help="default: the weights that ship with the package")
+    tracking.add_argument("--streams", type=from_one, default=20, help="how many (default 20)")
+    tracking.add_argument("--seconds", type=from_one, default=60, help="length of a stream (default 60)")
+    tracking.add_argument("--seed", type=int, default=111, help="of the first stream (default 111)")
+    tracking.add_argument(
+        "--troubled",
+        type=int,
+        default=5,
+        help="on how many of them frames are dropped and the frame rate changes (default 5)",
+    )
 
     egomcq = commands.add_parser("egomcq", help="which of five clips does a narration tell of")
     egomcq.add_argument("annotations", type=Path, help="egomcq.json")

@@ -130,10 +130,27 @@ def _streams(records: Sequence[Path]) -> tuple[dict[str, dict[str, float]], dict
     return each | {"stream": mean}, {"records": list(each)}, f"{len(each)} records against the world's truth"
 
 
+def _tracking(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], dict[str, Any], str]:
+    from henasy_stream.loading import load
+    from training.evaluation.tracking import score_tracking
+
+    model = load(options.weights)
+    if "entities" not in model.capabilities:
+        raise UserError(f"{options.weights} has no entities that could be tracked: give weights of HENASY")
+    seeds = range(options.seed, options.seed + options.streams)
+    scores = score_tracking(model, seeds=seeds, seconds=options.seconds, troubled=options.troubled)
+    about = {name: getattr(options, name) for name in ("weights", "streams", "seconds", "seed", "troubled")}
+    return scores, about, f"ids on {options.streams} hard streams of {options.seconds} s"
+
+
 def _synthetic(options: argparse.Namespace) -> None:
+    title: str
+    about: Mapping[str, object]
     if options.command == "world":
         scores, about = _world(options)
         title = f"{options.weights.name} on the synthetic world"
+    elif options.command == "tracking":
+        scores, about, title = _tracking(options)
     else:
         scores, about, title = _streams(options.records)
     _show(title, scores)
