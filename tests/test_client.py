@@ -88,9 +88,9 @@ class TestAgainstTheRecord:
     def test_a_client_too_slow_accounts_for_all_it_missed(self, sink: ZmqSink) -> None:
         builder = MessageBuilder(synthetic.SPEC)
         with subscribe(sink.endpoint, ["tracks"], latest=False) as subscription:
-            subscription._socket.setsockopt(zmq.RCVHWM, 5)
-            subscription._socket.disconnect(sink.endpoint)
-            subscription._socket.connect(sink.endpoint)
+            subscription._receiver.socket.setsockopt(zmq.RCVHWM, 5)
+            subscription._receiver.socket.disconnect(sink.endpoint)
+            subscription._receiver.socket.connect(sink.endpoint)
             assert sink.wait_subscribers(1, 5)
             big = tuple(synthetic.track(n, query="x" * 20_000) for n in range(50))
             for index in range(200):
