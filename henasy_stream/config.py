@@ -99,7 +99,8 @@ class HenasyConfig:
     "self_attention" attends over patches and entities together, no bootstrapping lets the patches stand as segments.
     `similarity="scaled_dot"` multiplies TAG's logits by entity_width ** -0.5 (paper recipe); "cosine" by
     `similarity_scale`.  `fine_masks` (beyond the paper) reads masks at twice the patch resolution with the help of a
-    convolutional stem.
+    convolutional stem.  `attention="causal"` (beyond the paper) is the network that advances frame by frame and sees
+    the last `vision.num_frames` of them (`model/causal.py`).
     """
 
     vision: VisionConfig = field(default_factory=VisionConfig)
@@ -119,6 +120,7 @@ class HenasyConfig:
     similarity: Literal["cosine", "scaled_dot"] = "cosine"
     similarity_scale: float = 10.0
     fine_masks: bool = False
+    attention: Literal["window", "causal"] = "window"
     temperature: float = 0.05
 
     def __post_init__(self) -> None:
@@ -128,6 +130,10 @@ class HenasyConfig:
             raise ValueError(f"bootstrap_layers {self.bootstrap_layers} exceeds the {self.vision.layers} vision layers")
         if self.fine_masks and (self.vision.stem != "conv" or not self.bootstrap_layers):
             raise ValueError('fine_masks needs vision.stem="conv" and at least one bootstrap layer')
+        if self.attention == "causal" and self.decoder == "self_attention":
+            raise ValueError('attention="causal" has no decoder="self_attention", which changes tokens of old frames')
+        if self.attention == "causal" and self.vision.backbone != "timesformer":
+            raise ValueError(f'attention="causal" needs vision.backbone="timesformer", not {self.vision.backbone!r}')
 
     @property
     def mask_grid(self) -> int:
@@ -165,6 +171,7 @@ class StreamConfig:
     `hop`: new samples between two windows, 1..T-1; 0 lets the engine choose the smallest hop that keeps pace.
     `birth_hits`: hops in which an entity must be seen before it is published; `lost_s`: how long a track that is no
     longer seen is kept.  `presence`: least score of an entity.  `gap_s`: a longer pause between frames resets all.
+    `entities`: "own" are those that the model finds, if it can; "outside" those that are given to `Engine.step`.
     """
 
     mode: Literal["window"] = "window"
@@ -177,3 +184,4 @@ class StreamConfig:
     gap_s: float = 2.0
     caption_hold_s: float = 0.5
     embeddings: bool = False
+    entities: Literal["own", "outside"] = "own"

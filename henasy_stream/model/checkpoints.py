@@ -68,8 +68,8 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], config: HenasyCo
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     note = {"format": FORMAT, "config": msgspec.to_builtins(config), "metadata": metadata}
     text = json.dumps(note, indent=1, ensure_ascii=False) + "\n"
-    _write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata={"format": "pt"}))
-    _write_atomically(path.with_suffix(".json"), lambda temporary: Path(temporary).write_text(text, "utf-8"))
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata={"format": "pt"}))
+    write_atomically(path.with_suffix(".json"), lambda temporary: Path(temporary).write_text(text, "utf-8"))
 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Tensor], HenasyConfig, dict[str, Any]]:
@@ -208,7 +208,8 @@ def _listed(what: str, names: list[str], most: int = 5) -> str:
     return f"{len(names)} {what}" + (f" ({shown})" if names else "")
 
 
-def _write_atomically(path: Path, write: Callable[[str], object]) -> None:
+def write_atomically(path: Path, write: Callable[[str], object]) -> None:
+    """Lets `write` fill a temporary file, which then takes the place of `path`."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:

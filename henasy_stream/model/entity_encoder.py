@@ -81,9 +81,9 @@ class EntityEncoder(nn.Module):
         segments, boot = self.segment_grouping(groups, patches)
         if self.fine_key is None or fine is None:
             return segments, boot, boot.soft
-        return segments, boot, self._fine(groups, patches, fine)
+        return segments, boot, self.fine(groups, patches, fine)
 
-    def _fine(self, groups: Tensor, patches: Tensor, fine: Tensor) -> Tensor:
+    def fine(self, groups: Tensor, patches: Tensor, fine: Tensor) -> Tensor:
         """P(segment | cell) at twice the resolution: the patch's key, interpolated, plus what the stem saw there."""
         assert self.fine_key is not None
         batch, frames, cells, _ = patches.shape

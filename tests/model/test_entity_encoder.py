@@ -234,7 +234,7 @@ def test_fine_masks_lie_over_their_patches():
     coarse = flat.boot.soft.transpose(-1, -2) @ flat.entity.soft.transpose(-1, -2)
     torch.testing.assert_close(flat.probability, coarse[:, :, :1].expand_as(flat.probability))
     hidden[2][:, 1 + 1 * K + 2 * 3 + 1] = torch.randn(12).double()  # frame 1, row 2, column 1 of the patches
-    cells = encoder._fine(
+    cells = encoder.fine(
         encoder.group_tokens.expand(1, -1, -1),
         encoder.patch_projection(patches_of(hidden[2])).unflatten(1, (T, K)),
         fine,
