@@ -111,6 +111,12 @@ def build_parser() -> _Parser:
         help="seconds from the first to the last frame of a window (as trained)",
     )
     add("--presence", metavar="P", type=float, help="least probability of an entity, 0 to 1 (0.5)")
+    add(
+        "--entities",
+        metavar="ADDRESS",
+        help="boxes of your own detector in place of the weights' entities: jsonl:FILE, or zmq://127.0.0.1:5561",
+    )
+    add("--entities-remote", action="store_true", help="take them from another machine as well")
 
     add = parser.add_argument_group("output").add_argument
     add("--publish", metavar="ADDRESS", help="publish over ZeroMQ, e.g. zmq://127.0.0.1:5560 (docs/messages.md)")

@@ -53,6 +53,23 @@ class Frame:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EntityBox:
+    """A thing that the user's own detector found; the box may reach beyond the frame.  `score` is in 0..1."""
+
+    label: str
+    box_xyxy: Box
+    score: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EntityBoxes:
+    """All that the user's own detector found in the frame of `stamp_ns`, also when that is nothing."""
+
+    stamp_ns: int
+    boxes: tuple[EntityBox, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Hypothesis:
     """One candidate label of a track and its probability in 0..1."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from henasy_stream.config import StreamConfig
-from henasy_stream.types import Frame, Perception
+from henasy_stream.types import EntityBoxes, Frame, Perception
 
 if TYPE_CHECKING:
     from henasy_stream.backends.base import Backend
@@ -19,6 +20,7 @@ def stream(
     queries: Sequence[str] = (),
     phrases: Sequence[str] | None = None,
     config: StreamConfig | None = None,
+    entities: Callable[[Frame], Sequence[EntityBoxes]] | None = None,
 ) -> Iterator[Perception]:
     """Runs a model over a source and yields one perception a frame.
 
@@ -28,6 +30,8 @@ def stream(
         queries: texts to find and track under that name; for models with the capability "queries".
         phrases: captions to choose from; None takes the weights' own.
         config: how the model is run; the defaults when None.
+        entities: your own detector in place of the model's entities: called with every frame, it returns what it has
+            found since the last one, for this frame or others.
 
     Yields:
         For every frame what is known at it; `fresh` says whether the network ran at this one.  When the source ends
@@ -39,10 +43,13 @@ def stream(
     from henasy_stream.runtime.loop import closing
     from henasy_stream.stream.engine import Engine
 
-    engine = Engine(model, config or StreamConfig(), queries=queries, phrases=phrases)
+    config = config or StreamConfig()
+    if entities is not None:
+        config = replace(config, entities="outside")
+    engine = Engine(model, config, queries=queries, phrases=phrases)
     state, perception = engine.initial_state(), None
     for frame in source:
-        state, perception = engine.step(state, frame)
+        state, perception = engine.step(state, frame, entities(frame) if entities is not None else ())
         yield perception
     final = closing(engine, state, perception)
     if final is not None:

@@ -18,6 +18,7 @@ from henasy_stream.sources.base import EndOfSource, Source
 from henasy_stream.types import Frame, Perception
 
 if TYPE_CHECKING:
+    from henasy_stream.sources.entities import EntityFeed
     from henasy_stream.stream.engine import Engine
     from henasy_stream.stream.state import StreamState
 
@@ -41,6 +42,7 @@ def run_loop(
     stop: StopOnSignal,
     note: Callable[[str], None],
     pace: Pace,
+    entities: EntityFeed | None = None,
 ) -> Perception | None:
     """Runs until the source ends, enough frames came in, or somebody asks for the end; `stop.reason` then says which.
 
@@ -66,13 +68,14 @@ def run_loop(
             stop.request("the source ended")
         arrived = perf_counter()
         remarks.tell(source.notices)
+        remarks.tell(entities.notices if entities is not None else ())
         if frame is None:
             continue
         monitor.latency.add("read", arrived - started)
         if problem is not None:
             frame = dataclasses.replace(frame, reset=frame.reset or f"the frame before failed ({problem})")
         try:
-            state, last = engine.step(state, frame)
+            state, last = engine.step(state, frame, entities.take(frame) if entities is not None else ())
         except Exception as error:  # noqa: BLE001 - the next frame may be fine, and a node must not die of one
             problem = f"{type(error).__name__}: {one_line(error)}"
             if monitor.failed_with(problem):

@@ -14,6 +14,7 @@ from henasy_stream.sinks.messages import NodeState
 from henasy_stream.sources.base import Source
 
 if TYPE_CHECKING:
+    from henasy_stream.stream.outside import OutsideBook
     from henasy_stream.stream.state import StreamState
 
 STALL_S = 3.0
@@ -41,6 +42,7 @@ class Monitor:
         self.windows = 0
         self.failed = 0
         self.failure = ""
+        self.boxes: OutsideBook | None = None
         self._source = source
         self._stall_s = stall_s
         self._slowest_s = 0.0
@@ -59,7 +61,7 @@ class Monitor:
     def succeeded(self, state: StreamState) -> None:
         """A frame was processed."""
         self.steps += 1
-        self.used, self.windows = state.samples, state.windows
+        self.used, self.windows, self.boxes = state.samples, state.windows, state.outside
         self.failure = ""
         self._last_result = self._monotonic()
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from henasy_stream.config import StreamConfig
 from henasy_stream.errors import UserError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from henasy_stream.sinks.video import VideoSink
     from henasy_stream.sinks.zmq import ZmqSink
     from henasy_stream.sources.base import CameraOptions, Source
+    from henasy_stream.sources.entities import EntityFeed
+    from henasy_stream.stream.outside import OutsideBook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class Parts:
     model: Model
     phrases: tuple[str, ...] | None
     zmq: ZmqSink | None
+    entities: EntityFeed | None
 
 
 def run(options: LiveOptions, reporter: Reporter | None = None) -> int:
@@ -63,6 +66,7 @@ def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Par
     check_weights(options.weights)
     phrases = None if options.phrases is None else load_phrases(Path(options.phrases).expanduser())
     _check_outputs(options, uri)
+    entities = _open_entities(options, stack)
     source = stack.enter_context(open_source(uri, camera=camera))
     zmq = None
     if options.publish is not None:
@@ -73,7 +77,7 @@ def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Par
     model = load(options.weights, options.backend, report=lambda line: reporter.say("weights", line))
     if options.resize is not None:
         model = replace(model, spec=replace(model.spec, resize=options.resize))
-    return Parts(source=source, model=model, phrases=phrases, zmq=zmq)
+    return Parts(source=source, model=model, phrases=phrases, zmq=zmq, entities=entities)
 
 
 def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStack) -> int:
@@ -101,7 +105,7 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
         progress=Progress(reporter),
     )
     if publisher is not None:
-        publisher.set_model(parts.model.spec, engine.vocabulary)  # what label_index counts
+        publisher.set_model(engine.spec, engine.vocabulary)  # what label_index counts
     try:
         monitor.window_took(engine.warm_up())
     except Exception as error:  # noqa: BLE001 - the loop meets it again and counts it
@@ -111,7 +115,7 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
     started = time.monotonic()
     monitor.enter("RUNNING")
     pace = Pace(max_frames=options.max_frames, max_fps=options.max_fps)
-    final = run_loop(parts.source, engine, outputs, monitor, stop, reporter.warn, pace)
+    final = run_loop(parts.source, engine, outputs, monitor, stop, reporter.warn, pace, parts.entities)
     seconds = time.monotonic() - started
     monitor.enter("STOPPING", stop.reason)
     if publisher is not None and beats is not None:
@@ -128,6 +132,7 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
             status=status,
             windows=monitor.windows,
             failed=monitor.failed,
+            boxes=_box_counts(parts.entities, monitor.boxes),
             messages=counter.by_name,
             lost=outputs.failures,
             files=[sink.path for sink in kept],
@@ -139,6 +144,26 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
 
 def _beat(publisher: Publisher, monitor: Monitor) -> None:
     publisher.status(monitor.status())
+
+
+def _open_entities(options: LiveOptions, stack: ExitStack) -> EntityFeed | None:
+    if options.entities is None:
+        if options.entities_remote:
+            raise UserError("--entities-remote: no entities come from outside; add --entities zmq://HOST:PORT")
+        return None
+    from henasy_stream.sources.entities import open_entities
+
+    feed = open_entities(options.entities, allow_remote=options.entities_remote)
+    stack.callback(feed.close)
+    return feed
+
+
+def _box_counts(feed: EntityFeed | None, book: OutsideBook | None) -> dict[str, int]:
+    if feed is None or book is None:
+        return {}
+    counts = {"in": book.received, "used": book.used, "late": book.late, "ahead": book.ahead}
+    wrong = {"outside the frame": book.beyond, "malformed": feed.malformed}
+    return counts | {name: count for name, count in wrong.items() if count}
 
 
 def _need_opencv() -> None:
@@ -159,7 +184,8 @@ def _camera_options(options: LiveOptions) -> CameraOptions | None:
 
 
 def _stream_config(options: LiveOptions) -> StreamConfig:
-    config = StreamConfig(span_s=options.span, rotate=options.rotate)
+    entities: Literal["own", "outside"] = "own" if options.entities is None else "outside"
+    config = StreamConfig(span_s=options.span, rotate=options.rotate, entities=entities)
     return config if options.presence is None else replace(config, presence=options.presence)
 
 

@@ -36,6 +36,8 @@ class LiveOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     resize: Literal["crop", "squash", "letterbox"] | None = None
     span: Positive | None = None
     presence: Probability | None = None
+    entities: str | None = None
+    entities_remote: bool = False
     publish: str | None = None
     publish_remote: bool = False
     publish_masks: bool = False

@@ -34,6 +34,7 @@ class Summary:
     status: NodeStatus
     windows: int
     failed: int
+    boxes: Mapping[str, int] = field(default_factory=dict)
     messages: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
     files: Sequence[Path] = ()
@@ -66,6 +67,8 @@ class Reporter:
         }
         self.say("frames", _counts({k: n for k, n in counts.items() if n or k != "failed"}))
         self.say("windows", str(summary.windows))
+        if summary.boxes:
+            self.say("boxes", _counts(summary.boxes))
         if summary.messages:
             self.say("messages", f"{_counts(summary.messages)} · not sent {status.messages_not_sent}")
         for name, count in summary.lost.items():
@@ -128,11 +131,18 @@ def introduce(reporter: Reporter, options: LiveOptions, source: Source, model: M
     reporter.say("model", f"{spec.model_id}: {does}; {window}; {model.name}")
     if spec.synthetic and not source.uri.startswith("world"):
         reporter.warn("these weights know the synthetic world only: here their labels and captions mean nothing")
-    if "entities" not in spec.capabilities:
+    if options.entities is not None:
+        reporter.say("entities", f"from outside: {options.entities}")
+    elif "entities" not in spec.capabilities:
         reporter.warn("these weights give captions and scores for free texts, but no entities: no boxes, masks, tracks")
     if options.publish is not None:
         extra = [name for name, on in (("masks", options.publish_masks), ("frames", options.publish_frames)) if on]
-        topics = ["status", *(["tracks"] if "entities" in spec.capabilities else []), "caption", *extra]
+        topics = [
+            "status",
+            *(["tracks"] if options.entities or "entities" in spec.capabilities else []),
+            "caption",
+            *extra,
+        ]
         reporter.say("publish", f"{options.publish}: {', '.join(topics)}")
     if options.record is not None:
         reporter.say("record", options.record)

@@ -11,15 +11,17 @@ from typing import Any
 
 import msgspec
 
+from henasy_stream.sinks.incoming import Entities
 from henasy_stream.sinks.messages import PREFIX, TYPES, Message
 
 
 def schemas() -> dict[str, dict[str, Any]]:
     """JSON Schema (2020-12) by file name.  One schema fits a body and a line of a record."""
-    return {f"{topic[len(PREFIX) :]}.json": _schema(kind) for topic, kind in TYPES.items()}
+    kinds: list[type[Message | Entities]] = [*TYPES.values(), Entities]
+    return {f"{kind.topic[len(PREFIX) :]}.json": _schema(kind) for kind in kinds}
 
 
-def _schema(kind: type[Message]) -> dict[str, Any]:
+def _schema(kind: type[Message | Entities]) -> dict[str, Any]:
     schema = msgspec.json.schema(kind)
     body = schema["$defs"].pop(kind.__name__)
     body["properties"]["topic"] = {"description": "In a record only.", "const": kind.topic}

@@ -14,6 +14,8 @@ from henasy_stream.config import StreamConfig
 from henasy_stream.errors import UserError
 from henasy_stream.preprocess import View, is_plain
 from henasy_stream.stream.captions import CaptionBook
+from henasy_stream.stream.outside import OutsideBook
+from henasy_stream.stream.outside_tracks import Names, as_users_know_them, empty_outside, empty_tracks, read_outside
 from henasy_stream.stream.phrases import Progress
 from henasy_stream.stream.publish import publish
 from henasy_stream.stream.reading import Window, read_caption, read_tracks
@@ -21,7 +23,7 @@ from henasy_stream.stream.sampler import Sampler, SampleRing, choose_hop
 from henasy_stream.stream.state import LastResult, StreamState
 from henasy_stream.stream.texts import prepare_texts
 from henasy_stream.stream.tracks import TrackBook, end_all
-from henasy_stream.types import Caption, Frame, Perception, Track
+from henasy_stream.types import Caption, EntityBoxes, Frame, Masks, Perception, Track
 
 _STEP_RATE = 0.3
 
@@ -33,7 +35,7 @@ class Engine:
     measured time of a window.
 
     Attributes:
-        spec: of the weights.
+        spec: of the weights; with entities from outside they count among its capabilities.
         vocabulary: what `Track.label_index` counts: the weights' nouns, and "hand" after them if it is not one; empty
             for weights without a vocabulary, whose tracks are labelled "entity" unless they answer a query.
         phrases: the caption bank.
@@ -70,13 +72,18 @@ class Engine:
             raise UserError(f"hop is {config.hop}: give 0 (adaptive) or 1 to {spec.num_frames - 1} samples")
         self.backend, self.config, self.spec = backend, config, spec
         self.timings: dict[str, float] = {}
+        self._outside = config.entities == "outside"
         self._entities = "entities" in spec.capabilities
+        if self._outside:
+            self.spec = replace(spec, capabilities=spec.capabilities | {"entities"})
         self._sampler = Sampler.plan(spec.num_frames, span_s, config.gap_s)
         self._texts = prepare_texts(backend, phrases, progress)
         self.vocabulary, self.phrases = self._texts.vocabulary.labels, self._texts.bank.texts
+        self._names = Names(backend, self._texts)
         self.set_queries(queries)
         sizes = (spec.model_id, spec.image_size, spec.num_frames, spec.num_entities, spec.grid, spec.embed_dim)
         identity = repr((sizes, self._sampler, config.rotate, spec.resize, self.vocabulary, self.phrases))
+        identity += config.entities
         self._fingerprint = hashlib.sha256(identity.encode("utf-8", "backslashreplace")).hexdigest()
 
     @property
@@ -107,16 +114,25 @@ class Engine:
             book=self._empty_book(1),
             captions=CaptionBook.empty(len(self.phrases)),
             last=LastResult(),
+            outside=empty_outside() if self._outside else OutsideBook(),
         )
 
-    def step(self, state: StreamState, frame: Frame) -> tuple[StreamState, Perception]:
+    def step(
+        self, state: StreamState, frame: Frame, entities: Sequence[EntityBoxes] = ()
+    ) -> tuple[StreamState, Perception]:
         """Takes one frame.  Consumes `state`: its ring is written to.
+
+        `entities`: boxes from outside that came in since the last frame, in any order, for this frame or others; see
+        `henasy_stream.stream.outside`.  Only with `StreamConfig(entities="outside")`.
 
         When the backend fails, the state may be used once more with a frame whose `reset` is set: ids then go on.
 
         Raises:
-            UserError: the state belongs to other weights, phrases or another window.
+            UserError: the state belongs to other weights, phrases or another window, or boxes are given to an engine
+                that looks for entities itself.
         """
+        if entities and not self._outside:
+            raise UserError('boxes from outside are given: make the engine with StreamConfig(entities="outside")')
         if state.fingerprint != self._fingerprint:
             raise UserError("this stream state was saved with other weights, phrases or sampling: start afresh")
         self.timings = {}
@@ -135,6 +151,10 @@ class Engine:
             ring = self._sampler.push(ring, image, frame.stamp_ns)
             self.timings["preprocess"] = perf_counter() - started
             state = replace(state, ring=ring, samples=state.samples + 1)
+        if self._outside:
+            oldest_ns = int(state.ring.stamps.min()) - self._slack_ns
+            outside = state.outside.receive(entities, oldest_ns, frame.stamp_ns, first=state.frames == 1)
+            state = replace(state, outside=outside)
         hop = choose_hop(
             self.config.hop,
             live=frame.stamp_source in ("device", "receive"),
@@ -165,11 +185,18 @@ class Engine:
         """The segment that is open when the stream ends, closed."""
         return state.captions.close(self.phrases)[1]
 
+    @property
+    def _slack_ns(self) -> int:
+        """How far boxes may be from a sample that they belong to."""
+        return self._sampler.period_ns // 2
+
     def _view(self, frame: Frame) -> View:
         return View.plan(frame.height, frame.width, self.spec.image_size, self.spec.resize, self.config.rotate)
 
     def _empty_book(self, next_id: int) -> TrackBook:
         spec = self.spec
+        if self._outside:
+            return empty_tracks(spec.embed_dim, next_id)
         return TrackBook.empty(
             num_entities=spec.num_entities if self._entities else 0,
             num_frames=spec.num_frames,
@@ -194,7 +221,7 @@ class Engine:
         """The state afresh, ids and counters going on; the tracks that this removes and the segment that it closes."""
         ended, _ = publish(
             end_all(state.book),
-            self.vocabulary,
+            state.outside.names if self._outside else self.vocabulary,
             now_ns=frame.stamp_ns,
             height=frame.height,
             width=frame.width,
@@ -202,6 +229,8 @@ class Engine:
             lost_s=self.config.lost_s,
             embeddings=self.config.embeddings,
         )
+        if self._outside:
+            ended = as_users_know_them(ended, self.vocabulary)
         captions, closed = state.captions.close(self.phrases)
         fresh = replace(
             state,
@@ -209,6 +238,7 @@ class Engine:
             book=self._empty_book(state.book.next_id),
             captions=CaptionBook.empty(len(self.phrases), captions.next_id),
             last=LastResult(),
+            outside=state.outside.restart(frame.stamp_ns, self._slack_ns),
             hops=0,
             resets=state.resets + 1,
         )
@@ -228,17 +258,24 @@ class Engine:
             first=not state.hops,
             plain=is_plain(frame.image),
         )
-        book, masks, grounded = state.book, None, None
+        book, outside, texts, grounded = state.book, state.outside, self._texts, None
+        masks: Masks | None = None
         tracks: tuple[Track, ...] = ()
-        if self._entities:
+        if self._outside:
+            reading = read_outside(
+                book, outside, window, self._names, self._queries, self.config, slack_ns=self._slack_ns
+            )
+            book, outside, texts = reading.tracks_book, reading.outside, reading.texts
+            tracks, masks, grounded = reading.tracks, reading.masks, reading.grounded
+        elif self._entities:
             book, tracks, masks, grounded = read_tracks(book, output, window, self._texts, self._queries, self.config)
         captions, caption = state.captions, None
         closed: tuple[Caption, ...] = ()
         if "caption" in self.spec.capabilities:
             captions, caption, closed = read_caption(
-                captions, output, window, self._texts, self._queries, self.config, tracks=tracks, grounded=grounded
+                captions, output, window, texts, self._queries, self.config, tracks=tracks, grounded=grounded
             )
-        notice = None
+        notice = outside.remark(self._sampler.period_ns * (self.spec.num_frames - 1) / 1e9)
         if not shares_frames:
             notice = (
                 f"a window takes {state.step_s:.2f} s, too long for neighbouring windows to share a frame: "
@@ -262,6 +299,7 @@ class Engine:
             book=book,
             captions=captions,
             last=last,
+            outside=outside,
             step_s=smoothed,
             hops=state.hops + 1,
             windows=state.windows + 1,

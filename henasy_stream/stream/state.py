@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from henasy_stream.errors import UserError
 from henasy_stream.stream.captions import CaptionBook
+from henasy_stream.stream.outside import OutsideBook
 from henasy_stream.stream.sampler import SampleRing
 from henasy_stream.stream.tracks import TrackBook
 from henasy_stream.types import Caption, Masks, Track
@@ -38,9 +39,10 @@ class LastResult:
 class StreamState:
     """State of one stream; `Engine.step` consumes it and returns the next.
 
-    fingerprint: of the weights, the window, the vocabulary and the phrases that its arrays belong to.  height, width,
-    source: of the newest frame.  step_s: smoothed seconds that a window took.  frames, samples, windows, resets:
-    counters since the start.  hops: windows since the last reset.
+    fingerprint: of the weights, the window, the vocabulary and the phrases that its arrays belong to.  outside:
+    boxes of the user's own detector that wait to be read.  height, width, source: of the newest frame.  step_s:
+    smoothed seconds that a window took.  frames, samples, windows, resets: counters since the start.  hops: windows
+    since the last reset.
     """
 
     fingerprint: str
@@ -48,6 +50,7 @@ class StreamState:
     book: TrackBook
     captions: CaptionBook
     last: LastResult
+    outside: OutsideBook
     height: int = 0
     width: int = 0
     source: str = ""

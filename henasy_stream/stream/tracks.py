@@ -36,11 +36,15 @@ _LEAST_PROBABILITY = 1e-4  # one window can not rule a label out
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackRules:
-    """birth_hits: hops in which an entity must be seen before it is published; lost_s: seconds before it is removed."""
+    """birth_hits: hops in which an entity must be seen before it is published; lost_s: seconds before it is removed.
+
+    seen_first: tracks that were seen in the last hop choose before lost ones do.
+    """
 
     birth_hits: int = 2
     lost_s: float = 2.0
     affinity: Affinity = field(default_factory=Affinity)
+    seen_first: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -121,12 +125,26 @@ def end_all(book: TrackBook) -> TrackBook:
     return replace(book, stage=stage)
 
 
+def in_use(book: TrackBook) -> IntpArray:
+    """The rows that stand for something."""
+    return book.rows(TENTATIVE, NEW, TRACKED, LOST)
+
+
+def hold(book: TrackBook) -> TrackBook:
+    """The book of a hop that looked at nothing new."""
+    stage = book.stage.copy()
+    stage[book.rows(NEW)] = TRACKED
+    stage[book.rows(REMOVED)] = FREE
+    return replace(book, stage=stage)
+
+
 def advance(
     book: TrackBook, detections: Detections, stamps: Int64Array, rules: TrackRules, *, first: bool = False
 ) -> tuple[TrackBook, IntpArray]:
     """One hop: matches detections with tracks and moves every track along its life.
 
-    Tracks that were seen in the last hop choose first, lost ones then (re-identification), the rest is born.
+    Tracks that were seen in the last hop choose first, lost ones then (re-identification), the rest is born; without
+    `rules.seen_first` both choose together.
 
     Args:
         book: is not changed.
@@ -145,7 +163,8 @@ def advance(
     now = int(stamps[-1])
     seen = np.full(len(book.stage), -1, np.intp)
     unclaimed = np.ones(len(detections), bool)
-    for rows in (book.rows(TENTATIVE, NEW, TRACKED), book.rows(LOST)):
+    choosing = (book.rows(TENTATIVE, NEW, TRACKED), book.rows(LOST)) if rules.seen_first else (in_use(book),)
+    for rows in choosing:
         open_ = np.nonzero(unclaimed)[0]
         if len(rows) and len(open_):
             affinity = _affinity(book, rows, detections, stamps, rules.affinity)[:, open_]

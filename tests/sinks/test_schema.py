@@ -12,9 +12,11 @@ import msgspec
 import pytest
 
 from henasy_stream.sinks import messages, schema, wire
+from henasy_stream.sinks.incoming import Entities, entities_from_line
 from tests.sinks.synthetic import SCHEMAS, VALIDATORS, example
 
 ROOT = Path(__file__).parents[2]
+NAMED_BY_TYPE = {"model_id", "text", "tracks", "relations", "entities"}
 
 
 class TestSchema:
@@ -30,7 +32,7 @@ class TestSchema:
         for name, document in SCHEMAS.items():
             jsonschema.Draft202012Validator.check_schema(document)
             for key, value in document["properties"].items():
-                assert {"description", "$ref"} & value.keys() or key in {"model_id", "text", "tracks", "relations"}, (
+                assert {"description", "$ref"} & value.keys() or key in NAMED_BY_TYPE, (
                     name,
                     key,
                 )
@@ -76,7 +78,10 @@ class TestDocumentation:
 
     def test_has_one_example_of_each_topic_that_fits_its_schema(self) -> None:
         examples = self.examples()
-        assert set(examples) == set(messages.TOPICS)
+        assert set(examples) == {*messages.TOPICS, Entities.topic}
+        taken_in = examples.pop(Entities.topic)
+        jsonschema.validate(taken_in, SCHEMAS["entities.json"])
+        assert len(entities_from_line(json.dumps(taken_in).encode()).entities) == 2
         for topic, body in examples.items():
             VALIDATORS[topic].validate(body)
             name = topic.rpartition("/")[2] + ".json"
