@@ -148,6 +148,8 @@ _MEANING = {
 def world_from_uri(uri: str) -> WorldView:
     """The stream that a URI such as `world?seed=7&size=1280x720&fps=30&rotate=90&seconds=60&split=heldout` means.
 
+    `hard=1` makes identities difficult to keep (`World`).
+
     Raises:
         UserError: a key is unknown or a value makes no sense.
     """
