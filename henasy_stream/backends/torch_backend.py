@@ -14,6 +14,7 @@ from torch import Tensor
 
 from henasy_stream.config import HenasyConfig
 from henasy_stream.errors import UserError
+from henasy_stream.model.causal import build_henasy
 from henasy_stream.model.checkpoints import load_strictly, load_weights
 from henasy_stream.model.henasy import Henasy
 from henasy_stream.model.lavila import DualEncoder, inflate_temporal
@@ -67,12 +68,16 @@ def read_network(path: str | Path, *, num_frames: int | None = None) -> tuple[He
         )
     kind = Henasy if any(name.startswith("entity_encoder.") for name in state) else DualEncoder
     temporal = "towers.visual.temporal_embed" if kind is Henasy else "visual.temporal_embed"
+    if config.attention == "causal" and num_frames not in (None, config.vision.num_frames):
+        raise UserError(f"{path} is causal and sees {config.vision.num_frames} frames; leave num_frames out")
     if num_frames is not None and temporal in state and state[temporal].ndim == 3:
         state[temporal] = inflate_temporal(state[temporal], num_frames)
         config = dataclasses.replace(config, vision=dataclasses.replace(config.vision, num_frames=num_frames))
     try:
         with torch.device("meta"):  # nothing is initialised only to be overwritten
-            model = Henasy(config) if kind is Henasy else DualEncoder(config.vision, config.text, config.embed_dim)
+            model = (
+                build_henasy(config) if kind is Henasy else DualEncoder(config.vision, config.text, config.embed_dim)
+            )
     except ValueError as error:
         raise UserError(f"{Path(path).with_suffix('.json')}: {error}") from None
     load_strictly(model, state, path)
