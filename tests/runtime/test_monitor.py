@@ -8,7 +8,7 @@ from henasy_stream.runtime.monitor import MOST_ERRORS, Heartbeat, Monitor
 from henasy_stream.sources.base import SourceStatus
 from tests.runtime.parts import ScriptedSource
 
-DONE: Any = SimpleNamespace(samples=1, windows=1)
+DONE: Any = SimpleNamespace(samples=1, windows=1, outside=None)
 
 
 class Clock:
