@@ -143,7 +143,8 @@ def render(folder: Path, shipped_seed: int) -> str:
         steps = next(iter(ablations.values()))["about"]["steps"]
         parts += [
             "## What each loss beyond the paper's does\n",
-            f"One seed a row, {steps} steps, validation split: leads, not results.\n",
+            f"`python training/ablation.py --table demo`: the recipe cut short ({steps} steps, after 400 of the video "
+            "tower), one seed a row, validation split: leads, not results.\n",
             _table(
                 ("row", *columns),
                 [

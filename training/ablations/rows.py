@@ -113,7 +113,7 @@ DEMO = Table(
         ),
     ),
     seeds=(0,),
-    options=("--steps", "900", "--data.tower-steps", "800"),
+    options=("--steps", "300", "--data.tower-steps", "400"),
     towers=False,
     split="validation",
     clips=1_000,
