@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from henasy_stream.errors import UserError
 from henasy_stream.model.checkpoints import load_strictly, load_weights
 from henasy_stream.model.grouping import at_least_float32
 from henasy_stream.model.henasy import Henasy
@@ -64,8 +65,11 @@ def build(recipe: Recipe) -> Henasy:
     """A new network in training mode, started from `recipe.init`.
 
     Raises:
-        UserError: weights that don't fit the recipe's model; says which do not.
+        UserError: weights that don't fit the recipe's model; says which do not.  A causal network, which has no
+            training yet.
     """
+    if recipe.model.attention != "window":
+        raise UserError(f"--model.attention {recipe.model.attention}: only window networks can be trained so far")
     torch.manual_seed(recipe.seed)
     model = Henasy(recipe.model)
     if recipe.init:
