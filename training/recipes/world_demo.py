@@ -1,12 +1,12 @@
 """The weights that ship with the package: a HENASY for one CPU thread, from scratch on the synthetic world.
 
-    python training/pretrain.py --recipe world_demo --seed 0 --out runs/world_demo-s0
+    python training/pretrain.py --recipe world_demo --seed 2
 
 Minutes and scores: henasy_stream/weights/demo.md, the card of the shipped weights.
 
-There is no pretrained tower, so two things differ from the paper's recipe: the text tower first learns from sentences
-alone and is frozen then, while the video tower learns with the rest; and losses beyond the paper's
-(`training/losses_extra.py`) tie a name to the slot that shows it.
+There is no pretrained tower, so two things differ from the paper's recipe: both towers learn something before the run,
+the text tower from sentences, which is frozen then, the video tower from named boxes of single frames, which goes on
+learning; and losses beyond the paper's (`training/losses_extra.py`) tie a name to the slot that shows it.
 """
 
 from __future__ import annotations
