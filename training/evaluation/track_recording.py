@@ -35,9 +35,12 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Hop:
-    """One window.  slots: (N,) the slot that each detection comes from.  stamps: (T,) of the samples."""
+    """One window.  slots: (N,) the slot that each detection comes from.  stamps: (T,) of the samples.  video: (D,), its
+    embedding.
+    """
 
     stamps: Int64Array
+    video: FloatArray
     detections: Detections
     slots: Int64Array
     truth: Seen
@@ -121,6 +124,7 @@ def record(
         hops.append(
             Hop(
                 stamps=state.ring.window()[1],
+                video=output.video_embedding,
                 detections=detections,
                 slots=_slots(detections, output),
                 truth=_truth(view, stamp),

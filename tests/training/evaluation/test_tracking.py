@@ -33,7 +33,9 @@ def hop(index: int, *, swapped: bool = False) -> Hop:
         boxes=boxes[order].astype(np.float64),
     )
     truth = Seen(ids=np.array([7, 3]), boxes=boxes)
-    return Hop(stamps=stamps, detections=found, slots=np.arange(2), truth=truth, tracks=truth)
+    return Hop(
+        stamps=stamps, video=np.zeros(4, np.float32), detections=found, slots=np.arange(2), truth=truth, tracks=truth
+    )
 
 
 def scores(hops: list[Hop], tracks: list[Seen]) -> dict[str, float]:
