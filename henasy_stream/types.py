@@ -134,6 +134,25 @@ class Relation:
     start_ns: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueryAnswer:
+    """What is known of a text that the user asks for: one answer a query and hop, "absent" (not `present`) included.
+
+    `kind` says whether the text names a thing or something that is done.  `score` is the probability that it is there
+    now; a measured one when `calibrated`, see `QueryCalibration`.  `track_ids` are the tracks that answer, best first,
+    with `track_scores`: of an entity, how surely each is what the text says; of an action, how much each has to do with
+    it (they sum to at most 1).  Both are empty when it is absent, and for a model without entities.
+    """
+
+    text: str
+    kind: Literal["entity", "action"]
+    present: bool
+    score: float
+    calibrated: bool = False
+    track_ids: tuple[int, ...] = ()
+    track_scores: tuple[float, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Masks:
     """Soft entity masks of the window's newest frame on the model's own grid.
@@ -160,10 +179,11 @@ class Masks:
 class Perception:
     """What one step made of a frame: the stage's only output, stamped with the frame's own stamp.
 
-    `tracks`, `masks` and `caption` describe `frame`, the newest of the window.  `closed` holds the segments that ended
-    with this step, each with `final=True`.  `reset` names the reason when the state started afresh at this frame.
-    `fresh` is False for a frame between two hops, which repeats the last result.  `notice` is a line about how good the
-    result can be, such as that windows share no frame because the model is too slow.
+    `tracks`, `masks` and `caption` describe `frame`, the newest of the window. `closed` holds the segments that
+    ended with this step, each with `final=True`. `reset` names the reason when the state started afresh at this
+    frame. `fresh` is False for a frame between two hops, which repeats the last result. `queries` has one answer
+    for every text that is asked for. `notice` is a line about how good the result can be, such as that windows
+    share no frame because the model is too slow.
     """
 
     frame: Frame
@@ -174,6 +194,7 @@ class Perception:
     caption: Caption | None = None
     closed: tuple[Caption, ...] = ()
     relations: tuple[Relation, ...] = ()
+    queries: tuple[QueryAnswer, ...] = ()
     masks: Masks | None = None
     reset: str | None = None
     fresh: bool = True
@@ -187,11 +208,14 @@ class NetworkOutput:
     video_embedding: (D,), L2-normalised, in the joint text space.
     entity_embeddings: (E, D), L2-normalised, in the joint text space; None for a model without entities.
     entity_probability: (T, h, w, E), probability of the entity given the patch, sums to 1 over E.
+    entity_attention: (E, E), how much each entity attended to each other in the decoder, the mean over layers and
+        heads; None from a backend or a network that has no such thing.
     """
 
     video_embedding: FloatArray
     entity_embeddings: FloatArray | None = None
     entity_probability: FloatArray | None = None
+    entity_attention: FloatArray | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -104,12 +104,14 @@ class MessageBuilder:
         if perception.reset is not None:
             self._resets = dict.fromkeys(messages.TOPICS, perception.reset)
         out: list[messages.Message] = []
+        queries = tuple(convert.query_message(answer) for answer in perception.queries)
         if "entities" in self._spec.capabilities:
-            out += self._tracks(perception)
-        segments = [*perception.closed]
+            out += self._tracks(perception, queries)
+            queries = ()
+        bodies = [convert.caption_body(caption) for caption in perception.closed]
         if perception.fresh and perception.caption is not None:
-            segments.append(perception.caption)
-        out += [self._about(messages.Caption, perception, **convert.caption_body(c)) for c in segments]
+            bodies.append(convert.caption_body(perception.caption) | {"queries": queries})
+        out += [self._about(messages.Caption, perception, **body) for body in bodies]
         if not perception.fresh:
             return out
         if self._want_masks and perception.masks is not None:
@@ -164,7 +166,7 @@ class MessageBuilder:
             latency_ms=dict(status.latency_ms),
         )
 
-    def _tracks(self, perception: Perception) -> list[messages.Message]:
+    def _tracks(self, perception: Perception, queries: tuple[messages.QueryMessage, ...]) -> list[messages.Message]:
         removed = frozenset(t.id for t in perception.tracks if t.state == "removed")
         told, self._removed = self._removed, removed
         if not perception.fresh and removed <= told:
@@ -176,10 +178,8 @@ class MessageBuilder:
             if not (track.state == "removed" and track.id in told)
         )
         relations = tuple(convert.relation_message(r) for r in perception.relations)
-        message = self._about(
-            messages.Tracks, perception, width=frame.width, height=frame.height, tracks=tracks, relations=relations
-        )
-        return [message]
+        body = {"tracks": tracks, "relations": relations, "queries": queries}
+        return [self._about(messages.Tracks, perception, width=frame.width, height=frame.height, **body)]
 
     def _masks(self, perception: Perception, masks: Masks) -> messages.MasksHeader:
         index = masks.index

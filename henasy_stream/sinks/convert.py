@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 
 from henasy_stream.sinks import messages
-from henasy_stream.types import Caption, Frame, Relation, Track, UInt8Array
+from henasy_stream.types import Caption, Frame, QueryAnswer, Relation, Track, UInt8Array
 
 JPEG_QUALITY = 85
 
@@ -55,6 +55,20 @@ def relation_message(relation: Relation) -> messages.RelationMessage:
         object_id=relation.object_id,
         score=_score(relation.score, f"relation {relation.predicate}"),
         start_ns=relation.start_ns,
+    )
+
+
+def query_message(answer: QueryAnswer) -> messages.QueryMessage:
+    """The answer as it stands in a message."""
+    where = f"query {answer.text!r}"
+    return messages.QueryMessage(
+        text=answer.text,
+        kind=answer.kind,
+        present=answer.present,
+        score=_score(answer.score, where),
+        calibrated=answer.calibrated,
+        track_ids=answer.track_ids,
+        track_scores=tuple(_score(score, where) for score in answer.track_scores),
     )
 
 

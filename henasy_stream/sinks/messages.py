@@ -226,6 +226,27 @@ class RelationMessage(Part, frozen=True, kw_only=True):
     start_ns: StampNs
 
 
+class QueryMessage(Part, frozen=True, kw_only=True):
+    """What is known of a text that the user asks for."""
+
+    text: Annotated[str, about("As the user wrote it.")]
+    kind: Annotated[
+        Literal["entity", "action"], about("entity: the text names a thing. action: it names something that is done.")
+    ]
+    present: Annotated[bool, about("False: absent.")]
+    score: Annotated[float, about("Probability that it is there now, 0 to 1.", ge=0, le=1)]
+    calibrated: Annotated[
+        bool, about("True: `score` was fitted to how often such answers are right. False: it only orders them.")
+    ]
+    track_ids: Annotated[
+        tuple[TrackId, ...], about("Tracks that answer, best first: the things meant, or those that act.")
+    ]
+    track_scores: Annotated[
+        tuple[Score, ...],
+        about("One for each of `track_ids`: how surely it is the thing, or how much it has to do with the action."),
+    ]
+
+
 class Tracks(FrameMessage, frozen=True, kw_only=True, dict=True):
     """Once a hop, also when nothing is there: all entities, as of the window's newest frame."""
 
@@ -235,6 +256,9 @@ class Tracks(FrameMessage, frozen=True, kw_only=True, dict=True):
     height: Annotated[int, about("Of the source's frame, pixels.", ge=1)]
     tracks: tuple[TrackMessage, ...]
     relations: tuple[RelationMessage, ...]
+    queries: Annotated[
+        tuple[QueryMessage, ...], about("One for each text that the user asks for now, in the user's order.")
+    ] = ()
 
 
 class AlternativeMessage(Part, frozen=True, kw_only=True):
@@ -257,6 +281,9 @@ class Caption(FrameMessage, frozen=True, kw_only=True, dict=True):
     final: Annotated[bool, about("True once a segment: its last message.")]
     track_ids: Annotated[tuple[TrackId, ...], about("Tracks that the text speaks of.")]
     alternatives: Annotated[tuple[AlternativeMessage, ...], about("Likeliest first.")]
+    queries: Annotated[
+        tuple[QueryMessage, ...], about("As in `tracks`, from a model without entities, which sends none; else empty.")
+    ] = ()
 
 
 class MasksHeader(FrameMessage, frozen=True, kw_only=True, dict=True):

@@ -19,6 +19,7 @@ from henasy_stream.types import (
     Masks,
     ModelSpec,
     Perception,
+    QueryAnswer,
     Relation,
     Track,
 )
@@ -42,6 +43,8 @@ CAPTIONS_ONLY = ModelSpec(
 RUNNING = NodeStatus(state="RUNNING", since_ns=5)
 
 SCHEMAS = schema.schemas()
+ADDED = {"henasy/1/tracks": ("queries",), "henasy/1/caption": ("queries",)}
+"""Keys that version 1 gained: lists that are empty where an older publisher does not send them."""
 VALIDATORS = {
     topic: jsonschema.Draft202012Validator(SCHEMAS[topic.rpartition("/")[2] + ".json"]) for topic in messages.TOPICS
 }
@@ -170,6 +173,17 @@ frames = st.builds(
     stamp_source=st.sampled_from(["device", "receive", "file", "synthetic"]),
 )
 
+answers = st.builds(
+    QueryAnswer,
+    text=texts,
+    kind=st.sampled_from(["entity", "action"]),
+    present=st.booleans(),
+    score=scores,
+    calibrated=st.booleans(),
+    track_ids=st.lists(ids, max_size=3).map(tuple),
+    track_scores=st.lists(scores, max_size=3).map(tuple),
+)
+
 perceptions = st.builds(
     Perception,
     frame=frames,
@@ -182,6 +196,7 @@ perceptions = st.builds(
     relations=st.lists(
         st.builds(Relation, subject_id=ids, predicate=texts, object_id=ids, score=scores, start_ns=stamps), max_size=2
     ).map(tuple),
+    queries=st.lists(answers, max_size=2).map(tuple),
     masks=st.none() | st.just(masks()),
     reset=st.none() | texts,
     fresh=st.booleans(),

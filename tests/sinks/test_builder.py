@@ -51,6 +51,24 @@ class TestBuilder:
     def test_masks_and_frame_only_on_request(self) -> None:
         assert topics(MessageBuilder(synthetic.SPEC).perception(synthetic.perception())) == ["tracks", "caption"]
 
+    def test_answers_to_queries_go_with_the_tracks_or_with_the_caption_of_a_model_that_sends_none(self) -> None:
+        answers = (
+            types.QueryAnswer(text="cup", kind="entity", present=True, score=1.5, track_ids=(1,), track_scores=(0.5,)),
+            types.QueryAnswer(text="zebra", kind="entity", present=False, score=0.25, calibrated=True),
+        )
+        asked = synthetic.perception(queries=answers)
+        tracks, caption = MessageBuilder(synthetic.SPEC).perception(asked)
+        assert isinstance(tracks, messages.Tracks)
+        assert isinstance(caption, messages.Caption)
+        assert [(q.text, q.present, q.score, q.track_ids) for q in tracks.queries] == [
+            ("cup", True, 1.0, (1,)),
+            ("zebra", False, 0.25, ()),
+        ]
+        assert caption.queries == ()
+        (alone,) = MessageBuilder(synthetic.CAPTIONS_ONLY).perception(asked)
+        assert isinstance(alone, messages.Caption)
+        assert alone.queries == tracks.queries
+
     def test_nothing_between_two_hops(self) -> None:
         builder = MessageBuilder(synthetic.SPEC, masks=True, frame=True)
         assert builder.perception(synthetic.perception(fresh=False)) == []
