@@ -178,7 +178,7 @@ class MessageBuilder:
             if not (track.state == "removed" and track.id in told)
         )
         relations = tuple(convert.relation_message(r) for r in perception.relations)
-        body = {"tracks": tracks, "relations": relations, "queries": queries}
+        body: dict[str, Any] = {"tracks": tracks, "relations": relations, "queries": queries}
         return [self._about(messages.Tracks, perception, width=frame.width, height=frame.height, **body)]
 
     def _masks(self, perception: Perception, masks: Masks) -> messages.MasksHeader:
