@@ -97,28 +97,21 @@ class MessageBuilder:
 
         A step between two hops has none, unless a segment was closed or a track removed by it; a reset at such a
         step is told by the next message of each topic.  A model without entities sends no tracks.
+
+        Raises:
+            ValueError: something in it is no finite number.  No sequence number is used up then, since readers take a
+                number that is skipped for a message that was lost on its way.
         """
         assert self._spec is not None, "a perception needs a model: call set_model first"
-        frame = perception.frame
-        self._source = frame.source
+        self._source = perception.frame.source
         if perception.reset is not None:
             self._resets = dict.fromkeys(messages.TOPICS, perception.reset)
-        out: list[messages.Message] = []
-        queries = tuple(convert.query_message(answer) for answer in perception.queries)
-        if "entities" in self._spec.capabilities:
-            out += self._tracks(perception, queries)
-            queries = ()
-        bodies = [convert.caption_body(caption) for caption in perception.closed]
-        if perception.fresh and perception.caption is not None:
-            bodies.append(convert.caption_body(perception.caption) | {"queries": queries})
-        out += [self._about(messages.Caption, perception, **body) for body in bodies]
-        if not perception.fresh:
-            return out
-        if self._want_masks and perception.masks is not None:
-            out.append(self._masks(perception, perception.masks))
-        if self._want_frame:
-            out.append(self._frame(perception))
-        return out
+        before = (self._next_seq.copy(), self._resets.copy(), self._removed)
+        try:
+            return self._about_step(perception, self._spec)
+        except BaseException:
+            self._next_seq, self._resets, self._removed = before
+            raise
 
     def heartbeat(self, status: NodeStatus) -> list[messages.Message]:
         """What is due now: meta and status once a second, status also when its state or reason changed.
@@ -135,6 +128,24 @@ class MessageBuilder:
             self._status_due_ns = now + HEARTBEAT_NS
             self._last_state = state
             out.append(self._status(status))
+        return out
+
+    def _about_step(self, perception: Perception, spec: ModelSpec) -> list[messages.Message]:
+        out: list[messages.Message] = []
+        queries = tuple(convert.query_message(answer) for answer in perception.queries)
+        if "entities" in spec.capabilities:
+            out += self._tracks(perception, queries)
+            queries = ()
+        bodies = [convert.caption_body(caption) for caption in perception.closed]
+        if perception.fresh and perception.caption is not None:
+            bodies.append(convert.caption_body(perception.caption) | {"queries": queries})
+        out += [self._about(messages.Caption, perception, **body) for body in bodies]
+        if not perception.fresh:
+            return out
+        if self._want_masks and perception.masks is not None:
+            out.append(self._masks(perception, perception.masks))
+        if self._want_frame:
+            out.append(self._frame(perception))
         return out
 
     def _meta(self, spec: ModelSpec) -> messages.Meta:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -47,6 +48,17 @@ class TestBuilder:
         assert isinstance(going_on, messages.Caption)
         assert (ended.segment_id, ended.final) == (2, True)
         assert (going_on.segment_id, going_on.final) == (3, False)
+
+    def test_a_step_that_cannot_be_told_uses_up_no_sequence_number_and_its_reset_is_told_by_the_next(self) -> None:
+        builder = MessageBuilder(synthetic.SPEC)
+        first = builder.perception(synthetic.perception())
+        broken = replace(synthetic.caption(3, "opens a jar"), score=float("nan"))
+        with pytest.raises(ValueError, match="finite"):
+            builder.perception(synthetic.perception(caption=broken, reset="gap of 3 s"))
+        second = builder.perception(synthetic.perception())
+        assert [m.seq for m in first] == [0, 0]
+        assert [m.seq for m in second] == [1, 1]
+        assert [m.reset for m in second] == ["gap of 3 s"] * 2
 
     def test_masks_and_frame_only_on_request(self) -> None:
         assert topics(MessageBuilder(synthetic.SPEC).perception(synthetic.perception())) == ["tracks", "caption"]
