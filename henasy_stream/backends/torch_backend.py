@@ -128,6 +128,7 @@ class TorchBackend:
             video_embedding=_unit(out.video)[0],
             entity_embeddings=_unit(out.entities)[0],
             entity_probability=out.probability[0].unflatten(1, (side, side)).float().cpu().numpy(),
+            entity_attention=None if out.attention is None else out.attention[0].float().cpu().numpy(),
         )
 
     @torch.inference_mode()

@@ -148,8 +148,20 @@ class CrossAttention(nn.Module):
 
     def forward(self, q: Tensor, kv: Tensor) -> Tensor:
         """(B, Q, D), (B, L, Dkv) -> (B, Q, D)."""
+        return self._gather(*self._split(q, kv))
+
+    def looking(self, q: Tensor, kv: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """As `forward`, and (B, H, count, count): how much the last queries attend to the last tokens."""
+        query, key, value = self._split(q, kv)
+        logits = query[:, :, -count:] @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        return self._gather(query, key, value), logits.softmax(-1)[..., -count:]
+
+    def _split(self, q: Tensor, kv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query = self.q(q).view(*q.shape[:2], self.heads, -1).transpose(1, 2)
         key, value = self.kv(kv).view(*kv.shape[:2], 2, self.heads, -1).transpose(1, 3).unbind(2)
+        return query, key, value
+
+    def _gather(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         out = F.scaled_dot_product_attention(query, key, value)
         return self.proj(out.transpose(1, 2).flatten(2))
 

@@ -23,7 +23,7 @@ from henasy_stream.model.band_attention import Memory, cross_attention, cross_bl
 from henasy_stream.model.causal_memory import ClipMemory, FrameMemory, RingMemory
 from henasy_stream.model.causal_output import CausalOutput
 from henasy_stream.model.causal_state import CausalState, looking_back, ring_shapes
-from henasy_stream.model.entity_decoder import EntityDecoderBlock
+from henasy_stream.model.entity_decoder import EntityDecoderBlock, mean_looks
 from henasy_stream.model.entity_encoder import patches_of
 from henasy_stream.model.grouping import Assignment
 from henasy_stream.model.henasy import Henasy, HenasyOutput
@@ -134,7 +134,8 @@ class CausalHenasy(Henasy):
             assembled.append(self._assemble(segments, last, frame(index)))
             last = assembled[-1].slots
         pooled = torch.cat([found.pooled for found in assembled])
-        entities = self.text_space(self._decode(pooled, encoded.patches, clip))
+        decoded, attention = self._decode(pooled, encoded.patches, clip)
+        entities = self.text_space(decoded)
         entity = Assignment(*(torch.cat(parts) for parts in zip(*(found.entity for found in assembled), strict=True)))
         probability = entity.soft.transpose(-1, -2)
         if encoded.cells is not None:
@@ -155,6 +156,7 @@ class CausalHenasy(Henasy):
             probability=by_clip(probability.squeeze(1)),
             patches=by_clip(encoded.patches),
             cls=by_clip(encoded.cls),
+            attention=None if attention is None else by_clip(attention),
         )
 
     def _encode(self, images: Tensor, memory: Memory) -> _Encoded:
@@ -199,15 +201,18 @@ class CausalHenasy(Henasy):
         weight = seen.to(slots.dtype) / seen.sum(0)
         return _Assembled(slots, (band.content * weight[..., None, None]).sum(0), grouped.assignment)
 
-    def _decode(self, entities: Tensor, patches: Tensor, memory: Memory) -> Tensor:
-        """Pooled entities (F, E, D) read the band of final patches (F, K, Dg): (F, E, D)."""
+    def _decode(self, entities: Tensor, patches: Tensor, memory: Memory) -> tuple[Tensor, Tensor | None]:
+        """Pooled entities (F, E, D) read the band of final patches (F, K, Dg): as `EntityDecoder.decode`."""
         if self.entity_decoder.kind == "average":
-            return entities
+            return entities, None
+        looks = []
         for index, block in enumerate(cast(Iterable[EntityDecoderBlock], self.entity_decoder.blocks)):
             table, site = self.lags["decoder"][index], f"decoder.{index}"
             query, shown = block.norm_entities(entities), block.norm_patches(patches)
-            entities = block.attention(entities + cross_attention(block.cross, table, query, shown, memory, site))
-        return entities
+            entities = entities + cross_attention(block.cross, table, query, shown, memory, site)
+            entities, seen = block.attention.looking(entities, entities.shape[1])
+            looks.append(seen)
+        return entities, mean_looks(looks)
 
 
 def build_henasy(config: HenasyConfig) -> Henasy:

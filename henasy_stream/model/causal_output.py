@@ -19,7 +19,7 @@ class CausalOutput(NamedTuple):
 
     video: (B, n, J); entities: (B, n, E, J); not L2-normalised.  per_frame: (B, n, E, D).  boot: (B, n, G, K) or None;
     entity: (B, n, E, G).  probability: (B, n, K, E), 4*K cells with `fine_masks`.  patches: (B, n, K, Dg), before the
-    last norm; cls: (B, n, Dg), after it.
+    last norm; cls: (B, n, Dg), after it.  attention: (B, n, E, E), see `HenasyOutput`.
     """
 
     video: Tensor
@@ -30,6 +30,7 @@ class CausalOutput(NamedTuple):
     probability: Tensor
     patches: Tensor
     cls: Tensor
+    attention: Tensor | None
 
     def newest(self) -> HenasyOutput:
         """As one window that ends with the newest frame: its embeddings, and what belongs to frames of all of them."""
@@ -42,4 +43,5 @@ class CausalOutput(NamedTuple):
             probability=self.probability,
             patches=self.patches.flatten(1, 2),
             cls=self.cls[:, -1],
+            attention=None if self.attention is None else self.attention[:, -1],
         )

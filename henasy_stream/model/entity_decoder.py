@@ -5,6 +5,9 @@ Shapes: B batch, E entities, L patches of all frames, D entity width, Dg width o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -22,10 +25,13 @@ class EntityDecoderBlock(nn.Module):
         self.cross = CrossAttention(width, heads, patch_width)
         self.attention = SelfAttentionBlock(width, heads)
 
+    def read(self, entities: Tensor, patches: Tensor) -> Tensor:
+        """The cross-attention: (B, E, D), (B, L, Dg) → (B, E, D)."""
+        return entities + self.cross(self.norm_entities(entities), self.norm_patches(patches))
+
     def forward(self, entities: Tensor, patches: Tensor) -> Tensor:
         """(B, E, D), (B, L, Dg) → (B, E, D)."""
-        entities = entities + self.cross(self.norm_entities(entities), self.norm_patches(patches))
-        return self.attention(entities)
+        return self.attention(self.read(entities, patches))
 
 
 class SelfAttentionBlock(nn.Module):
@@ -41,7 +47,15 @@ class SelfAttentionBlock(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, D) → (B, N, D)."""
         normed = self.norm_attention(tokens)
-        tokens = tokens + self.attention(normed, normed)
+        return self._finish(tokens + self.attention(normed, normed))
+
+    def looking(self, tokens: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """As `forward`, and (B, H, count, count): how much each of the last `count` tokens attends to each of them."""
+        normed = self.norm_attention(tokens)
+        read, looks = self.attention.looking(normed, normed, count)
+        return self._finish(tokens + read), looks
+
+    def _finish(self, tokens: Tensor) -> Tensor:
         return tokens + self.mlp(self.norm_mlp(tokens))
 
 
@@ -67,13 +81,24 @@ class EntityDecoder(nn.Module):
 
     def forward(self, entities: Tensor, patches: Tensor) -> Tensor:
         """Entities (B, E, D) and final patches (B, L, Dg) → entities (B, E, D)."""
-        if self.kind == "average":
-            return entities
+        return self.decode(entities, patches)[0]
+
+    def decode(self, entities: Tensor, patches: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The entities, and (B, E, E) how much each attended to each other: the mean over layers and heads, or None."""
+        count, looks = entities.shape[1], []
         if self.kind == "entity":
-            for block in self.blocks:
-                entities = block(entities, patches)
-            return entities
-        tokens = torch.cat([self.patch_projection(patches), entities], 1)
-        for block in self.blocks:
-            tokens = block(tokens)
-        return tokens[:, -entities.shape[1] :]
+            for block in cast(Iterable[EntityDecoderBlock], self.blocks):
+                entities, seen = block.attention.looking(block.read(entities, patches), count)
+                looks.append(seen)
+        elif self.kind == "self_attention":
+            tokens = torch.cat([self.patch_projection(patches), entities], 1)
+            for plain in cast(Iterable[SelfAttentionBlock], self.blocks):
+                tokens, seen = plain.looking(tokens, count)
+                looks.append(seen)
+            entities = tokens[:, -count:]
+        return entities, mean_looks(looks)
+
+
+def mean_looks(looks: list[Tensor]) -> Tensor | None:
+    """(B, H, E, E) of each layer → (B, E, E), the mean over layers and heads; None without layers."""
+    return torch.cat(looks, 1).mean(1) if looks else None

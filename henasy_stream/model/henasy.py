@@ -24,7 +24,7 @@ class HenasyOutput(NamedTuple):
     bootstrapping; entity: segment → entity assignment; probability: (B, T, K, E), of the entity given the patch
     (4*K half-patches with `fine_masks`);
     patches: (B, T*K, Dg), final patch tokens of the global encoder, before its last norm; cls: (B, Dg), its video token
-    after that norm.
+    after that norm.  attention: (B, E, E), how much each entity attended to each other in the decoder, or None.
     """
 
     video: Tensor
@@ -35,6 +35,7 @@ class HenasyOutput(NamedTuple):
     probability: Tensor
     patches: Tensor
     cls: Tensor
+    attention: Tensor | None
 
 
 class Henasy(nn.Module):
@@ -70,7 +71,8 @@ class Henasy(nn.Module):
         seen_by_tower = self.towers.visual(video)
         seen = self.entity_encoder(seen_by_tower.hidden, video.shape[1], seen_by_tower.fine)
         patches = patches_of(seen_by_tower.hidden[-1])
-        entities = self.text_space(self.entity_decoder(seen.pooled, patches))
+        decoded, attention = self.entity_decoder.decode(seen.pooled, patches)
+        entities = self.text_space(decoded)
         return HenasyOutput(
             video=entities.mean(1),
             entities=entities,
@@ -80,6 +82,7 @@ class Henasy(nn.Module):
             probability=seen.probability,
             patches=patches,
             cls=seen_by_tower.cls,
+            attention=attention,
         )
 
 

@@ -29,7 +29,7 @@ def test_forward_is_the_newest_frame_in_the_shapes_of_a_window():
     assert torch.equal(out.cls, every.cls[:, -1])
     window = Henasy(TINY).double().eval()(film(3, batch=2))
     three = model(film(3, batch=2))
-    for field in ("video", "entities", "per_frame", "probability", "patches", "cls"):
+    for field in ("video", "entities", "per_frame", "probability", "patches", "cls", "attention"):
         assert getattr(three, field).shape == getattr(window, field).shape, field
     assert three.entity.soft.shape == window.entity.soft.shape
     assert three.boot is not None

@@ -96,6 +96,37 @@ def test_a_decoder_equals_its_formula(sizes, layers, heads, seed, kind):
     torch.testing.assert_close(decoder(entities, patches), expected, rtol=1e-9, atol=1e-9)
 
 
+@settings(max_examples=8, deadline=None)
+@given(heads=st.sampled_from([1, 2, 4]), seed=st.integers(0, 2**16), kind=st.sampled_from(["entity", "self_attention"]))
+@torch.no_grad()
+def test_what_entities_attend_to_is_what_the_layers_compute(heads, seed, kind):
+    decoder = decoder_of(kind, seed, decoder_layers=1, entity_heads=heads)
+    entities, patches = inputs()
+    decoded, looks = decoder.decode(entities, patches)
+    assert torch.equal(decoded, decoder(entities, patches))
+    assert looks is not None
+    block: Any = decoder.blocks[0]
+    if kind == "entity":
+        tokens, block = block.read(entities, patches), block.attention
+    else:
+        tokens = torch.cat([decoder.patch_projection(patches), entities], 1)
+    normed = block.norm_attention(tokens)
+    layer, depth = block.attention, 16 // heads
+    query, key = layer.q(normed), layer.kv(normed)[..., :16]
+    expected = torch.zeros(2, 3, 3).double()
+    for clip in range(2):
+        for head in range(heads):
+            part = slice(head * depth, (head + 1) * depth)
+            logits = query[clip, -3:, part] @ key[clip, :, part].T / depth**0.5
+            expected[clip] += logits.softmax(-1)[:, -3:] / heads
+    torch.testing.assert_close(looks, expected, rtol=1e-9, atol=1e-9)
+    assert (looks.sum(-1) <= 1 + 1e-9).all()
+
+
+def test_what_is_averaged_attends_to_nothing():
+    assert decoder_of("average").decode(*inputs())[1] is None
+
+
 def test_the_average_baseline_has_nothing_to_learn():
     decoder, (entities, patches) = decoder_of("average"), inputs()
     assert torch.equal(decoder(entities, patches), entities)
