@@ -103,7 +103,7 @@ class Monitor:
         limit_s = max(self._stall_s, STALL_WINDOWS * self._slowest_s)
         if self._monotonic() - self._last_result > limit_s:
             return "STALLED", self.failure or f"no result for more than {limit_s:.0f} s"
-        return "RUNNING", ""
+        return "RUNNING", source.reason
 
 
 class Heartbeat:

@@ -50,12 +50,12 @@ def to_rgb(image: npt.NDArray[Any] | None) -> UInt8Array | None:
     return None
 
 
-def grab_rgb(capture: Capture) -> UInt8Array | None:
-    """The next picture, None when there is none or it does not decode."""
+def grab(capture: Capture) -> bool:
+    """Takes the next picture; False when there is none."""
     try:
-        return to_rgb(capture.retrieve()[1]) if capture.grab() else None
+        return capture.grab()
     except cv2.error:
-        return None
+        return False
 
 
 def retrieve_rgb(capture: Capture) -> UInt8Array | None:

@@ -7,53 +7,28 @@ ends when its call returns) and another takes over.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Literal
 
-import numpy as np
-
 from henasy_stream.errors import UserError
-from henasy_stream.sources._capture import Capture, grab_rgb
+from henasy_stream.sources._backlog import Backlog
+from henasy_stream.sources._capture import grab, retrieve_rgb
+from henasy_stream.sources._connection import Connection, Limits
+from henasy_stream.sources._freeze import Freeze
 from henasy_stream.sources._opencv import cv2
+from henasy_stream.sources._sight import Sight, blindness
 from henasy_stream.sources._stamps import RateCheck, StampRule
 from henasy_stream.sources.base import EndOfSource, SourceBase, SourceStatus
 from henasy_stream.sources.grabber import Grabber, Slot
 from henasy_stream.types import Frame, UInt8Array
 
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """When patience ends, in seconds.
-
-    `open_s`: a capture that does not open.  `first_s`, `read_s`: no first, no further picture.
-    `freeze_s`: every pixel equal to the last picture's.
-    `backoff_s`: pauses before the first, second, … attempt to reconnect; the last repeats.
-    """
-
-    open_s: float = 12.0
-    first_s: float = 5.0
-    read_s: float = 2.0
-    freeze_s: float = 3.0
-    backoff_s: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Connection:
-    """An open capture and what is known about it.
-
-    `device_time`: CAP_PROP_POS_MSEC may be the driver's monotonic clock.  `gone`: whether the device was unplugged.
-    A rate that stays under `expected_fps` becomes a notice that ends in `slow_hint`.
-    """
-
-    capture: Capture
-    notices: tuple[str, ...] = ()
-    device_time: bool = False
-    gone: Callable[[], bool] = field(default=lambda: False)
-    expected_fps: float | None = None
-    slow_hint: str = ""
+_PAUSE_S = 0.01
+_BLINK_S = 1.0
+"""So long may nobody have looked after the grabber before its silence is excused."""
 
 
 class LiveSource(SourceBase):
@@ -82,9 +57,11 @@ class LiveSource(SourceBase):
         self._lock = threading.Lock()
         self._slot: Slot[Frame] = Slot(carry=_keep_reset)
         self._stamps = StampRule()
-        self._frozen: UInt8Array | None = None
+        self._freeze = Freeze(limits.freeze_s)
         self._size: tuple[int, ...] | None = None
         self._attempts = 0
+        self._late = 0
+        self._watched = time.monotonic()
         self._slow_told = False
         self._reset: str | None = None
         self._failure: UserError | None = None
@@ -103,7 +80,7 @@ class LiveSource(SourceBase):
     @property
     def dropped(self) -> int:
         """See `Source.dropped`."""
-        return self._slot.dropped
+        return self._slot.dropped + self._late
 
     @property
     def status(self) -> SourceStatus:
@@ -134,6 +111,10 @@ class LiveSource(SourceBase):
     def _watch(self) -> None:
         """Leaves a hung grabber behind and starts another, but never more than a few."""
         with self._lock:
+            now = time.monotonic()
+            unwatched, self._watched = now - self._watched, now
+            if unwatched > _BLINK_S:  # the whole process stood still, and the grabber with it
+                self._grabber.excuse(unwatched - _BLINK_S)
             if self._closed or not self._grabber.hangs:
                 return
             if self._grabber.running:
@@ -177,65 +158,87 @@ class LiveSource(SourceBase):
     def _stream(self, grabber: Grabber, connection: Connection) -> str:
         """Delivers frames until the connection fails; returns why."""
         capture, limits = connection.capture, self._limits
-        self._stamps.source = "device" if connection.device_time else "receive"
-        rate = RateCheck(connection.expected_fps)
-        last_picture = last_change = time.monotonic()
+        self._stamps.restart("device" if connection.device_time else "receive")
+        rate, backlog, sight = RateCheck(connection.expected_fps), Backlog(), Sight(limits.freeze_s)
+        last_picture = time.monotonic()
+        refused_s = 0.0
         patience = limits.first_s
-        previous: UInt8Array | None = None
+        self._freeze.restart(last_picture)
         while True:
             grabber.alive(patience + 1.0)  # a driver that times out by itself need not be left behind
-            image = grab_rgb(capture)
+            asked, grabbed = time.monotonic(), grab(capture)
             now, now_ns = time.monotonic(), time.monotonic_ns()
+            late = grabbed and backlog.is_late(now - last_picture)
+            image = retrieve_rgb(capture) if grabbed else None
             if grabber.stopping:
                 return "closed"
+            if grabbed:
+                refused_s = 0.0
+            elif now - asked > limits.ended_s:
+                refused_s = -math.inf  # it waited in vain, which is silence and no end
             if image is None:
                 if connection.gone():
                     return f"the {self._what} is unplugged"
                 if now - last_picture > patience:
                     return f"no picture from the {self._what} for {patience:g} s"
-                grabber.wait(0.01)
+                if refused_s > limits.ended_s:
+                    return f"the {self._what} ended"
+                grabber.wait(_PAUSE_S)
+                refused_s += _PAUSE_S
                 continue
             last_picture, patience = now, limits.read_s
-            repeated = _same(image, previous if previous is not None else self._frozen)
-            previous = image
-            if not repeated:
-                last_change, self._frozen = now, None
-            elif now - last_change > limits.freeze_s:
-                self._frozen = image
+            blind = blindness(image)
+            change = self._freeze.look(image, now, blind=blind is not None)
+            if change == "frozen":
                 return f"the picture is frozen: every pixel the same for {limits.freeze_s:g} s (is a shutter closed?)"
-            elif self._frozen is not None:
-                continue  # still the picture that it froze with before the reconnect
+            if change == "still frozen":
+                continue
             device_ms = capture.get(cv2.CAP_PROP_POS_MSEC) if connection.device_time else None
-            self._deliver(grabber, image, self._stamps.stamp(now_ns, device_ms))
-            measured = None if repeated else rate.add(now)
+            stamp_ns = self._stamps.stamp(now_ns, device_ms)
+            if self._stamps.doubt:
+                self._notice(
+                    f"{self.uri}: the driver's stamps {self._stamps.doubt}; frames are stamped on arrival instead"
+                )
+            late = late and self._stamps.source == "receive"
+            self._deliver(grabber, image, stamp_ns, late=late, seen=sight.look(blind, now))
+            measured = rate.add(now) if change == "new" else None
             if measured is not None and not self._slow_told:
                 self._slow_told = True
                 due = f"{measured:.1f} fps arrive, {connection.expected_fps:g} are due"
                 self._notice(f"{self.uri}: {due}; {connection.slow_hint}")
 
-    def _deliver(self, grabber: Grabber, image: UInt8Array, stamp_ns: int) -> None:
+    def _deliver(self, grabber: Grabber, image: UInt8Array, stamp_ns: int, *, late: bool, seen: str) -> None:
+        """Leaves a picture for the reader, or counts it as dropped if it is late; `seen` says what is wrong with it."""
         with self._lock:
             if grabber.stopping:
+                return
+            self._attempts = 0
+            if (self._status.state, self._status.reason) != ("RUNNING", seen):
+                was_running = self._status.state == "RUNNING"
+                since_ns = self._status.since_ns if was_running else time.time_ns()
+                self._status = SourceStatus(state="RUNNING", reason=seen, since_ns=since_ns)
+                if seen:
+                    self._notice(f"{self.uri}: {seen}")
+            index = self._frames_in
+            self._frames_in += 1
+            if late:
+                self._late += 1
                 return
             reset, self._reset = self._reset, None
             if self._size not in (None, image.shape):
                 reset = reset or f"resolution changed to {image.shape[1]}x{image.shape[0]}"
             self._size = image.shape
-            self._attempts = 0
-            if self._status.state != "RUNNING":
-                self._status = SourceStatus(state="RUNNING", reason="", since_ns=time.time_ns())
             self._slot.put(
                 Frame(
                     image=image,
                     stamp_ns=stamp_ns,
-                    index=self._frames_in,
+                    index=index,
                     source=self.uri,
                     clock="monotonic",
                     stamp_source=self._stamps.source,
                     reset=reset,
                 )
             )
-            self._frames_in += 1
 
     def _lose(self, grabber: Grabber, reason: str) -> None:
         with self._lock:
@@ -247,13 +250,6 @@ class LiveSource(SourceBase):
         self._status = SourceStatus(state="SOURCE_LOST", reason=reason, since_ns=since_ns)
         self._reset = f"{self._what} reconnected"
         self._attempts += 1
-
-
-def _same(image: UInt8Array, other: UInt8Array | None) -> bool:
-    """Whether two pictures are equal in every byte; a sparse look first, because they nearly never are."""
-    if other is None or image.shape != other.shape:
-        return False
-    return np.array_equal(image[::37], other[::37]) and np.array_equal(image, other)
 
 
 def _keep_reset(old: Frame, new: Frame) -> Frame:

@@ -64,25 +64,49 @@ class MediaClock:
 class StampRule:
     """Acquisition stamps on the monotonic clock, strictly increasing.
 
-    The driver's time is taken while it is plausible (not in the future, less than a second old); from the first
-    implausible one on, the time of receipt.
+    The driver's time is taken while it is plausible: not in the future, not before the last one's, and less than a
+    second old.  It may be older by as long as no picture was taken, since pictures wait in the driver's buffers while
+    the process is stopped.  From the first implausible one on, the time of receipt; `doubt` says why.
     """
 
     def __init__(self) -> None:
         self.source: StampSource = "device"
+        self.doubt = ""
         self._last = -1
+        self._last_device = -1
+        self._last_received: int | None = None
+
+    def restart(self, source: StampSource) -> None:
+        """Another connection begins, whose stamps are of `source` as long as they are plausible."""
+        self.source, self.doubt = source, ""
+        self._last_device, self._last_received = -1, None
 
     def stamp(self, received_ns: int, device_ms: float | None) -> int:
         """The stamp of a picture that was received at `received_ns` (`time.monotonic_ns`)."""
         stamp = received_ns
         if self.source == "device":
-            device_ns = round(device_ms * 1e6) if device_ms is not None and math.isfinite(device_ms) else -1
-            if 0 <= received_ns - device_ns < 1_000_000_000:
-                stamp = device_ns
-            else:
+            known = device_ms is not None and math.isfinite(device_ms)
+            device_ns = round((device_ms or 0) * 1e6) if known else 0
+            self.doubt = self._doubt(received_ns, device_ns)
+            if self.doubt:
                 self.source = "receive"
+            else:
+                stamp = self._last_device = device_ns
+        self._last_received = received_ns
         self._last = max(stamp, self._last + 1)
         return self._last
+
+    def _doubt(self, received_ns: int, device_ns: int) -> str:
+        away_ns = 0 if self._last_received is None else received_ns - self._last_received
+        if device_ns <= 0:
+            return "are zero"
+        if device_ns > received_ns:
+            return "lie in the future"
+        if device_ns < self._last_device:
+            return "go back"
+        if received_ns - device_ns >= 1_000_000_000 + away_ns:
+            return "are more than a second old"
+        return ""
 
 
 class RateCheck:

@@ -20,7 +20,9 @@ class EndOfSource(Exception):  # noqa: N818 - an end, as StopIteration is, not a
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceStatus:
-    """Whether frames come in.  `reason` says why not; `since_ns` is Unix time of the last change."""
+    """Whether frames come in.  `reason` says why not, or why they show nothing; `since_ns` is Unix time of the last
+    change of `state`.
+    """
 
     state: Literal["RUNNING", "SOURCE_LOST"]
     reason: str

@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 from henasy_stream.errors import UserError
 from henasy_stream.sources import _v4l2
 from henasy_stream.sources._capture import Capture
-from henasy_stream.sources._live import Connection, Limits, LiveSource
+from henasy_stream.sources._connection import Connection, Limits
+from henasy_stream.sources._live import LiveSource
+from henasy_stream.sources._mjpeg import MjpegCapture
 from henasy_stream.sources._opencv import cv2
 from henasy_stream.sources._stamps import plausible_fps
 from henasy_stream.sources.base import CameraOptions
@@ -29,7 +31,9 @@ def _open_v4l2(device: str) -> Capture:
 
 def _open_url(url: str) -> Capture:
     timeouts = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _URL_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _URL_TIMEOUT_MS)
-    return cv2.VideoCapture(url, cv2.CAP_FFMPEG, list(timeouts))
+    capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, list(timeouts))
+    is_mjpeg = capture.isOpened() and round(capture.get(cv2.CAP_PROP_FOURCC)) == cv2.VideoWriter.fourcc(*"MJPG")
+    return MjpegCapture(capture) if is_mjpeg else capture
 
 
 class CameraSource(LiveSource):
@@ -118,7 +122,7 @@ class StreamSource(LiveSource):
             return Connection(capture=capture, notices=(f"{redact(url)}: {size}{rate}",))
 
         # A network that stalls is given longer than a cable; a still scene can decode to equal pictures for seconds.
-        patience = Limits(first_s=10.0, read_s=_URL_TIMEOUT_MS / 1000 + 1, freeze_s=10.0)
+        patience = Limits(first_s=10.0, read_s=_URL_TIMEOUT_MS / 1000 + 1, ended_s=1.0, freeze_s=10.0)
         super().__init__(redact(url), connect, what="stream", limits=limits or patience)
 
 

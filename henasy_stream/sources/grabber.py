@@ -75,6 +75,10 @@ class Grabber:
         """Called by the work before anything that may hang; it has `allowance_s` seconds until the next call."""
         self._beat, self.allowance_s = time.monotonic(), allowance_s
 
+    def excuse(self, seconds: float) -> None:
+        """Called by whoever watches: it was away itself for so long, so the work's silence then says nothing."""
+        self._beat = min(self._beat + seconds, time.monotonic())
+
     def wait(self, seconds: float) -> None:
         """Called by the work: sleeps, but no longer than until `stop`."""
         self.alive(seconds + 1.0)

@@ -50,6 +50,7 @@ def render_clip(
     verb: int | None = None,
     noun: int | None = None,
     start_offset_s: float = 0.0,
+    lead: int = 0,
 ) -> WorldClip:
     """Renders one clip with its truth; a function of its arguments alone.
 
@@ -64,11 +65,12 @@ def render_clip(
         verb: index into `VERBS`; None draws one.
         noun: index into `NOUNS`; None draws one.  Verb and noun together may be any pair.
         start_offset_s: shifts all times, for windows that follow each other; beyond its ends the action stands still.
+        lead: so many frames more, as far apart, before the others.
 
     Raises:
         ValueError: if the split is unknown.
     """
-    return paint_clip(plan_clip(seed, split, num_frames, span_s, verb, noun, start_offset_s), size)
+    return paint_clip(plan_clip(seed, split, num_frames, span_s, verb, noun, start_offset_s, lead), size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

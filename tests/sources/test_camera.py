@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from henasy_stream.errors import UserError
-from henasy_stream.sources import CameraOptions, EndOfSource, _v4l2, open_source
-from henasy_stream.sources._live import Limits
+from henasy_stream.sources import CameraOptions, EndOfSource, SourceStatus, _v4l2, open_source
+from henasy_stream.sources._connection import Limits
 from henasy_stream.sources._stamps import RateCheck, StampRule
 from henasy_stream.sources.camera import CameraSource, StreamSource
 from henasy_stream.types import Frame
@@ -183,6 +183,78 @@ def test_stamps_are_of_receipt_where_the_drivers_are_not_plausible(camera, drive
     (frame,) = take(camera(Script(pictures, properties={cv2.CAP_PROP_POS_MSEC: driver_ms})), 1)
     assert frame.stamp_source == "receive"
     assert 0 <= time.monotonic_ns() - frame.stamp_ns < 1e9
+
+
+@pytest.mark.parametrize(
+    ("driver_ms", "doubt"),
+    [
+        (lambda i: 0.0, "are zero"),
+        (lambda i: time.monotonic() * 1000 - 20 if i < 3 else 0.0, "are zero"),
+        (lambda i: time.monotonic() * 1000 + (5000 if i > 3 else -20), "lie in the future"),
+        (lambda i: time.monotonic() * 1000 - (500 if i > 3 else 20), "go back"),
+        (lambda i: time.monotonic() * 1000 - 5000, "are more than a second old"),
+    ],
+    ids=["zero", "zero later", "forth", "back", "old"],
+)
+def test_stamps_that_jump_are_told_once_and_replaced(camera, driver_ms, doubt):
+    number = count()
+    source = camera(Script(pictures, properties={cv2.CAP_PROP_POS_MSEC: lambda: driver_ms(next(number))}))
+    frames = take(source, 12)
+    assert frames[-1].stamp_source == "receive"
+    assert all(b.stamp_ns > a.stamp_ns for a, b in pairwise(frames))
+    assert 0 <= time.monotonic_ns() - frames[-1].stamp_ns < 1e9
+    assert [doubt in n for n in source.notices if "the driver's stamps" in n] == [True]
+
+
+def test_pictures_that_waited_in_the_driver_while_nobody_took_them_keep_their_stamps():
+    rule, second = StampRule(), 1_000_000_000
+    rule.stamp(100 * second, 99_990.0)
+    assert rule.stamp(110 * second, 100_030.0) == 100_030_000_000  # the first of four that waited for 10 s
+    assert rule.stamp(110 * second + 1, 109_990.0) == 109_990_000_000
+    assert rule.doubt == ""
+    assert rule.stamp(111 * second, 100_040.0) == 111 * second
+    assert rule.doubt == "go back"
+
+
+def test_a_black_picture_is_told_and_no_freeze(camera):
+    black = np.zeros((24, 32, 3), np.uint8)
+    source = camera(Script(lambda: then((3, pictures()), (120, repeat(black)), pictures(9))))
+    wait_for(lambda: source.status.reason)
+    assert source.status.state == "RUNNING"
+    assert "black all over" in source.status.reason
+    assert any("black all over" in notice for notice in source.notices)
+    since = source.status.since_ns
+    wait_for(lambda: not source.status.reason)
+    assert source.status == SourceStatus(state="RUNNING", reason="", since_ns=since)
+
+
+def test_a_connection_that_refuses_at_once_has_ended(camera, device):
+    script = Script(lambda: then((5, pictures())), interval_s=0.0)
+    limits = Limits(open_s=1.0, first_s=9.0, read_s=9.0, ended_s=0.1, backoff_s=(0.5,))
+    with CameraSource(str(device), CameraOptions(), open_capture=script, limits=limits) as source:
+        until_lost(source, "the camera ended")
+
+
+def test_a_reader_that_slept_finds_no_old_pictures(camera, device):
+    """The grabber was away, as in a process that was stopped; what piled up is counted as dropped and not delivered."""
+    asleep = iter([0.02] * 30 + [1.0] + [0.0] * 40 + [0.02] * 1000)
+    zero = {cv2.CAP_PROP_POS_MSEC: lambda: 0.0}
+
+    def slow():
+        for number, picture in enumerate(pictures()):
+            time.sleep(next(asleep))
+            if number == 72:
+                picture[:] = 77
+            yield picture
+
+    source = camera(Script(slow, interval_s=0.0, properties=zero))
+    before = take(source, 20)
+    while before[-1].index < 29:
+        before = take(source, 1)
+    dropped = source.dropped
+    first = take(source, 1)[0]
+    assert 60 < first.index <= 72
+    assert source.dropped - dropped > 30
 
 
 def test_a_slow_reader_gets_the_newest_and_the_rest_is_counted(camera):

@@ -112,8 +112,9 @@ def plan_clip(
     verb: int | None = None,
     noun: int | None = None,
     start_offset_s: float = 0.0,
+    lead: int = 0,
 ) -> ClipPlan:
-    """Draws everything that a clip shows from its arguments alone."""
+    """Draws everything that a clip shows from its arguments alone; `lead` frames come before the `num_frames`."""
     if split not in scene.SPLITS:
         raise ValueError(f"unknown split {split!r}: one of {', '.join(scene.SPLITS)}")
     rng = np.random.default_rng([scene.SPLITS.index(split), seed])
@@ -149,7 +150,7 @@ def plan_clip(
         turns = (scene.Turn(float(rng.uniform(0, 3)), 1.2, 0.2 * math.cos(a), 0.12 * math.sin(a)),)
     start = float(rng.uniform(0, max(0.0, action.duration_s - span_s))) + start_offset_s
     gap = span_s / max(1, num_frames - 1)
-    times = tuple(start + k * gap for k in range(num_frames))
+    times = tuple(start + k * gap for k in range(-lead, num_frames))
     return ClipPlan(look, bodies, tuple(poses), action, other, turns, times, narrate(verb, noun, rng))
 
 

@@ -13,19 +13,21 @@ from henasy_stream.sources._world.vocabulary import allowed_pair, narrate
 
 
 def cut_clips(
-    seed: int, split: str, *, seconds: float, size: tuple[int, int], num_frames: int, span_s: float
+    seed: int, split: str, *, seconds: float, size: tuple[int, int], num_frames: int, span_s: float, lead: int = 0
 ) -> Iterator[WorldClip]:
     """One clip of each action of a stream's first `seconds`, its middle at a random moment of the action.
 
-    Actions whose verb-noun pair does not belong to the split are left out.
+    `lead` frames more, as far apart, come before the `num_frames`.  Actions whose verb-noun pair does not belong to the
+    split are left out.
     """
     world = World(seed, split)
     rng = np.random.default_rng([13, scene.SPLITS.index(split), seed])
+    before_s = lead * span_s / max(1, num_frames - 1)
     for action in world.actions_until(seconds):
         middle = float(rng.uniform(action.start_s, action.end_s))
         narration = narrate(action.verb, action.noun, rng)
-        if middle >= span_s / 2 and allowed_pair(split, action.verb, action.noun):
-            times = np.linspace(middle - span_s / 2, middle + span_s / 2, num_frames).tolist()
+        if middle >= span_s / 2 + before_s and allowed_pair(split, action.verb, action.noun):
+            times = np.linspace(middle - span_s / 2 - before_s, middle + span_s / 2, lead + num_frames).tolist()
             yield _cut(world, action, times, size, narration)
 
 
