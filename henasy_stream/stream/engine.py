@@ -13,17 +13,13 @@ from henasy_stream.backends.base import Backend
 from henasy_stream.config import StreamConfig
 from henasy_stream.errors import UserError
 from henasy_stream.preprocess import View, is_plain
-from henasy_stream.stream.captions import CaptionBook
-from henasy_stream.stream.outside import OutsideBook
-from henasy_stream.stream.outside_tracks import Names, as_users_know_them, empty_outside, empty_tracks, read_outside
 from henasy_stream.stream.phrases import Progress
-from henasy_stream.stream.publish import publish
-from henasy_stream.stream.reading import Window, read_caption, read_tracks
+from henasy_stream.stream.reader import Reader, Result
+from henasy_stream.stream.reading import Window
 from henasy_stream.stream.sampler import Sampler, SampleRing, choose_hop
-from henasy_stream.stream.state import LastResult, StreamState
+from henasy_stream.stream.state import StreamState
 from henasy_stream.stream.texts import prepare_texts
-from henasy_stream.stream.tracks import TrackBook, end_all
-from henasy_stream.types import Caption, EntityBoxes, Frame, Masks, Perception, Track
+from henasy_stream.types import Caption, EntityBoxes, Frame, Perception, Track
 
 _STEP_RATE = 0.3
 
@@ -72,14 +68,12 @@ class Engine:
             raise UserError(f"hop is {config.hop}: give 0 (adaptive) or 1 to {spec.num_frames - 1} samples")
         self.backend, self.config, self.spec = backend, config, spec
         self.timings: dict[str, float] = {}
-        self._outside = config.entities == "outside"
-        self._entities = "entities" in spec.capabilities
-        if self._outside:
+        if config.entities == "outside":
             self.spec = replace(spec, capabilities=spec.capabilities | {"entities"})
         self._sampler = Sampler.plan(spec.num_frames, span_s, config.gap_s)
-        self._texts = prepare_texts(backend, phrases, progress)
-        self.vocabulary, self.phrases = self._texts.vocabulary.labels, self._texts.bank.texts
-        self._names = Names(backend, self._texts)
+        texts = prepare_texts(backend, phrases, progress)
+        self.vocabulary, self.phrases = texts.vocabulary.labels, texts.bank.texts
+        self._reader = Reader(backend, texts, config, period_ns=self._sampler.period_ns)
         self.set_queries(queries)
         sizes = (spec.model_id, spec.image_size, spec.num_frames, spec.num_entities, spec.grid, spec.embed_dim)
         identity = repr((sizes, self._sampler, config.rotate, spec.resize, self.vocabulary, self.phrases))
@@ -89,7 +83,7 @@ class Engine:
     @property
     def queries(self) -> tuple[str, ...]:
         """The texts that are looked for now."""
-        return self._queries.texts
+        return self._reader.queries.texts
 
     def set_queries(self, texts: Sequence[str]) -> None:
         """Looks for other texts from the next window on.
@@ -97,7 +91,7 @@ class Engine:
         With entities, the track that answers a text takes it as its label and its `query`.  Without, the texts are
         scored for the whole window and appended to the caption's alternatives.
         """
-        self._queries = self._texts.queries(self.backend, texts)
+        self._reader.set_queries(texts)
 
     def warm_up(self) -> float:
         """Runs one grey window, so that the first real one is not slow; returns its seconds."""
@@ -111,10 +105,8 @@ class Engine:
         return StreamState(
             fingerprint=self._fingerprint,
             ring=SampleRing.empty(self.spec.num_frames, self.spec.image_size),
-            book=self._empty_book(1),
-            captions=CaptionBook.empty(len(self.phrases)),
-            last=LastResult(),
-            outside=empty_outside() if self._outside else OutsideBook(),
+            books=self._reader.empty(),
+            last=Result(),
         )
 
     def step(
@@ -131,7 +123,7 @@ class Engine:
             UserError: the state belongs to other weights, phrases or another window, or boxes are given to an engine
                 that looks for entities itself.
         """
-        if entities and not self._outside:
+        if entities and not self._reader.outside:
             raise UserError('boxes from outside are given: make the engine with StreamConfig(entities="outside")')
         if state.fingerprint != self._fingerprint:
             raise UserError("this stream state was saved with other weights, phrases or sampling: start afresh")
@@ -151,10 +143,12 @@ class Engine:
             ring = self._sampler.push(ring, image, frame.stamp_ns)
             self.timings["preprocess"] = perf_counter() - started
             state = replace(state, ring=ring, samples=state.samples + 1)
-        if self._outside:
-            oldest_ns = int(state.ring.stamps.min()) - self._slack_ns
-            outside = state.outside.receive(entities, oldest_ns, frame.stamp_ns, first=state.frames == 1)
-            state = replace(state, outside=outside)
+        if entities:
+            oldest_ns = int(state.ring.stamps.min())
+            books = self._reader.receive(
+                state.books, entities, oldest_ns=oldest_ns, now_ns=frame.stamp_ns, first=state.frames == 1
+            )
+            state = replace(state, books=books)
         hop = choose_hop(
             self.config.hop,
             live=frame.stamp_source in ("device", "receive"),
@@ -183,28 +177,10 @@ class Engine:
 
     def finish(self, state: StreamState) -> tuple[Caption, ...]:
         """The segment that is open when the stream ends, closed."""
-        return state.captions.close(self.phrases)[1]
-
-    @property
-    def _slack_ns(self) -> int:
-        """How far boxes may be from a sample that they belong to."""
-        return self._sampler.period_ns // 2
+        return state.books.captions.close(self.phrases)[1]
 
     def _view(self, frame: Frame) -> View:
         return View.plan(frame.height, frame.width, self.spec.image_size, self.spec.resize, self.config.rotate)
-
-    def _empty_book(self, next_id: int) -> TrackBook:
-        spec = self.spec
-        if self._outside:
-            return empty_tracks(spec.embed_dim, next_id)
-        return TrackBook.empty(
-            num_entities=spec.num_entities if self._entities else 0,
-            num_frames=spec.num_frames,
-            grid=spec.grid,
-            labels=len(self.vocabulary),
-            width=spec.embed_dim,
-            next_id=next_id,
-        )
 
     def _discontinuity(self, state: StreamState, frame: Frame) -> str | None:
         if not state.frames:
@@ -219,29 +195,9 @@ class Engine:
 
     def _reset(self, state: StreamState, frame: Frame) -> tuple[StreamState, tuple[Track, ...], tuple[Caption, ...]]:
         """The state afresh, ids and counters going on; the tracks that this removes and the segment that it closes."""
-        ended, _ = publish(
-            end_all(state.book),
-            state.outside.names if self._outside else self.vocabulary,
-            now_ns=frame.stamp_ns,
-            height=frame.height,
-            width=frame.width,
-            coverage=1.0,
-            lost_s=self.config.lost_s,
-            embeddings=self.config.embeddings,
-        )
-        if self._outside:
-            ended = as_users_know_them(ended, self.vocabulary)
-        captions, closed = state.captions.close(self.phrases)
-        fresh = replace(
-            state,
-            ring=replace(state.ring, filled=0, since_window=0),
-            book=self._empty_book(state.book.next_id),
-            captions=CaptionBook.empty(len(self.phrases), captions.next_id),
-            last=LastResult(),
-            outside=state.outside.restart(frame.stamp_ns, self._slack_ns),
-            hops=0,
-            resets=state.resets + 1,
-        )
+        books, ended, closed = self._reader.restart(state.books, frame.stamp_ns, self._view(frame))
+        ring = replace(state.ring, filled=0, since_window=0)
+        fresh = replace(state, ring=ring, books=books, last=Result(), hops=0, resets=state.resets + 1)
         return fresh, ended, closed
 
     def _run_window(
@@ -258,37 +214,14 @@ class Engine:
             first=not state.hops,
             plain=is_plain(frame.image),
         )
-        book, outside, texts, grounded = state.book, state.outside, self._texts, None
-        masks: Masks | None = None
-        tracks: tuple[Track, ...] = ()
-        if self._outside:
-            reading = read_outside(
-                book, outside, window, self._names, self._queries, self.config, slack_ns=self._slack_ns
-            )
-            book, outside, texts = reading.tracks_book, reading.outside, reading.texts
-            tracks, masks, grounded = reading.tracks, reading.masks, reading.grounded
-        elif self._entities:
-            book, tracks, masks, grounded = read_tracks(book, output, window, self._texts, self._queries, self.config)
-        captions, caption = state.captions, None
-        closed: tuple[Caption, ...] = ()
-        if "caption" in self.spec.capabilities:
-            captions, caption, closed = read_caption(
-                captions, output, window, texts, self._queries, self.config, tracks=tracks, grounded=grounded
-            )
-        notice = outside.remark(self._sampler.period_ns * (self.spec.num_frames - 1) / 1e9)
+        reading = self._reader.read(state.books, output, window)
+        result = reading.result
         if not shares_frames:
             notice = (
                 f"a window takes {state.step_s:.2f} s, too long for neighbouring windows to share a frame: "
                 "tracks are continued by appearance and motion only"
             )
-        last = LastResult(
-            tracks=tracks,
-            caption=caption,
-            masks=masks,
-            window_start_ns=int(stamps[0]),
-            window_end_ns=int(stamps[-1]),
-            notice=notice,
-        )
+            result = replace(result, notice=notice)
         ended = perf_counter()
         self.timings |= {"network": middle - started, "perception": ended - middle}
         step_s = ended - started
@@ -296,12 +229,10 @@ class Engine:
         state = replace(
             state,
             ring=replace(state.ring, since_window=0),
-            book=book,
-            captions=captions,
-            last=last,
-            outside=outside,
+            books=reading.books,
+            last=result,
             step_s=smoothed,
             hops=state.hops + 1,
             windows=state.windows + 1,
         )
-        return state, closed
+        return state, reading.closed

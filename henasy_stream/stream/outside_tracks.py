@@ -9,7 +9,7 @@ Shapes: `M` rows of the book, `N` boxes, `L` columns for names, `P` phrases, `D`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -24,7 +24,7 @@ from henasy_stream.stream.entities import Detections, mask_to_source
 from henasy_stream.stream.outside import OutsideBook, take_columns
 from henasy_stream.stream.publish import UNNAMED, publish
 from henasy_stream.stream.queries import QueryBank, answer
-from henasy_stream.stream.reading import Window
+from henasy_stream.stream.reading import Found, Window
 from henasy_stream.stream.texts import Texts
 from henasy_stream.stream.tracks import (
     NEW,
@@ -81,18 +81,6 @@ class Names:
         return replace(self._texts, vocabulary=vocabulary, bank=replace(self._texts.bank, mentions=mentions))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class OutsideReading:
-    """What a hop made of the boxes: the next books, tracks and masks, (L,) how surely each name is seen, its texts."""
-
-    tracks_book: TrackBook
-    outside: OutsideBook
-    tracks: tuple[Track, ...]
-    masks: Masks
-    grounded: FloatArray
-    texts: Texts
-
-
 def empty_outside() -> OutsideBook:
     """Nothing has come yet."""
     return OutsideBook(names=(UNNAMED,) + ("",) * (MOST_NAMES - 1))
@@ -114,8 +102,8 @@ def read_outside(
     config: StreamConfig,
     *,
     slack_ns: int,
-) -> OutsideReading:
-    """One hop: reads the newest boxes of the window.
+) -> tuple[TrackBook, OutsideBook, Found]:
+    """One hop: reads the newest boxes of the window.  Returns the next books and what they show.
 
     When nothing newer than at the last hop has come, tracks stay as they are while the boxes that were read last still
     belong to the window; after that they are lost.
@@ -146,13 +134,15 @@ def read_outside(
         seen=seen,
         detections=drawn,
     )
-    return OutsideReading(
-        tracks_book=book,
-        outside=outside,
-        tracks=as_users_know_them(tracks, names.vocabulary),
-        masks=Masks(probability=probability, to_source=mask_to_source(view, GRID)),
-        grounded=(drawn.presence[:, None] * drawn.labels).max(0, initial=0.0),
-        texts=names.texts(outside.names),
+    return (
+        book,
+        outside,
+        Found(
+            tracks=as_users_know_them(tracks, names.vocabulary),
+            masks=Masks(probability=probability, to_source=mask_to_source(view, GRID)),
+            grounded=(drawn.presence[:, None] * drawn.labels).max(0, initial=0.0),
+            texts=names.texts(outside.names),
+        ),
     )
 
 

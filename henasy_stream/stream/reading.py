@@ -31,10 +31,23 @@ class Window:
     plain: bool
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Found:
+    """The entities of a hop: tracks, their masks, and (L,) how surely each label is seen now, None without entities.
+
+    texts: those of the stream, with the labels that are in use for the vocabulary.
+    """
+
+    texts: Texts
+    tracks: tuple[Track, ...] = ()
+    masks: Masks | None = None
+    grounded: FloatArray | None = None
+
+
 def read_tracks(
     book: TrackBook, output: NetworkOutput, window: Window, texts: Texts, queries: QueryBank, config: StreamConfig
-) -> tuple[TrackBook, tuple[Track, ...], Masks, FloatArray]:
-    """The next book, its tracks and masks, and (L,) how surely each label of the vocabulary is seen now."""
+) -> tuple[TrackBook, Found]:
+    """The network's own entities: the next book and what it shows."""
     vocabulary, view = texts.vocabulary, window.view
     # No network is trained on a covered lens; it may see anything there.
     detections = detect(output, vocabulary, view, np.inf if window.plain else config.presence)
@@ -57,27 +70,24 @@ def read_tracks(
     if len(detections):
         grounded = (detections.presence[:, None] * detections.labels).max(0)
     masks = Masks(probability=probability, to_source=mask_to_source(view, probability.shape[-1]))
-    return book, tracks, masks, grounded
+    return book, Found(texts=texts, tracks=tracks, masks=masks, grounded=grounded)
 
 
 def read_caption(
     book: CaptionBook,
     output: NetworkOutput,
     window: Window,
-    texts: Texts,
+    found: Found,
     queries: QueryBank,
     config: StreamConfig,
-    *,
-    tracks: tuple[Track, ...],
-    grounded: FloatArray | None,
 ) -> tuple[CaptionBook, Caption | None, tuple[Caption, ...]]:
     """The next book, the open segment, and the segment that this window closed, if any.
 
-    For a model without entities (`grounded` is None) the queries are scored for the whole window and follow the
-    bank's phrases in `Caption.alternatives`.
+    Without entities the queries are scored for the whole window and follow the bank's phrases in
+    `Caption.alternatives`.
     """
-    bank = texts.bank
-    scores = bank.log_probabilities(output.video_embedding, texts.vocabulary.temperature, grounded)
+    bank, vocabulary = found.texts.bank, found.texts.vocabulary
+    scores = bank.log_probabilities(output.video_embedding, vocabulary.temperature, found.grounded)
     book, closed = book.update(
         scores,
         bank.texts,
@@ -85,14 +95,14 @@ def read_caption(
         stamp_ns=int(window.stamps[-1]),
         hold_s=config.caption_hold_s,
     )
-    named = named_tracks(bank.mentions[book.phrase], bank.texts[book.phrase], texts.vocabulary.labels, tracks)
+    named = named_tracks(bank.mentions[book.phrase], bank.texts[book.phrase], vocabulary.labels, found.tracks)
     book = replace(book, track_ids=named)
     caption = book.caption(bank.texts, window.coverage)
-    if caption is not None and queries.texts and grounded is None:
-        found = queries.whole_frame_scores(output.video_embedding, bank.embeddings)
+    if caption is not None and queries.texts and found.grounded is None:
+        scores = queries.whole_frame_scores(output.video_embedding, bank.embeddings)
         asked = tuple(
             Alternative(text=text, score=float(score) * window.coverage)
-            for text, score in zip(queries.texts, found, strict=True)
+            for text, score in zip(queries.texts, scores, strict=True)
         )
         caption = replace(caption, alternatives=caption.alternatives + asked)
     return book, caption, closed

@@ -14,43 +14,26 @@ import numpy as np
 import numpy.typing as npt
 
 from henasy_stream.errors import UserError
-from henasy_stream.stream.captions import CaptionBook
 from henasy_stream.stream.outside import OutsideBook
+from henasy_stream.stream.reader import Books, Result
 from henasy_stream.stream.sampler import SampleRing
-from henasy_stream.stream.tracks import TrackBook
-from henasy_stream.types import Caption, Masks, Track
 
-FORMAT = 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class LastResult:
-    """What the last window gave, repeated until the next one."""
-
-    tracks: tuple[Track, ...] = ()
-    caption: Caption | None = None
-    masks: Masks | None = None
-    window_start_ns: int = 0
-    window_end_ns: int = 0
-    notice: str | None = None
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class StreamState:
     """State of one stream; `Engine.step` consumes it and returns the next.
 
-    fingerprint: of the weights, the window, the vocabulary and the phrases that its arrays belong to.  outside:
-    boxes of the user's own detector that wait to be read.  height, width, source: of the newest frame.  step_s:
-    smoothed seconds that a window took.  frames, samples, windows, resets: counters since the start.  hops: windows
-    since the last reset.
+    fingerprint: of the weights, the window, the vocabulary and the phrases that its arrays belong to.  height, width,
+    source: of the newest frame.  step_s: smoothed seconds that a window took.  frames, samples, windows, resets:
+    counters since the start.  hops: windows since the last reset.
     """
 
     fingerprint: str
     ring: SampleRing
-    book: TrackBook
-    captions: CaptionBook
-    last: LastResult
-    outside: OutsideBook
+    books: Books
+    last: Result
     height: int = 0
     width: int = 0
     source: str = ""
@@ -60,6 +43,11 @@ class StreamState:
     samples: int = 0
     windows: int = 0
     resets: int = 0
+
+    @property
+    def outside(self) -> OutsideBook:
+        """Boxes of the user's own detector."""
+        return self.books.outside
 
     def save(self, path: str | Path) -> None:
         """Writes the state as one npz file: the arrays, and everything else as JSON.  Nothing is pickled.
