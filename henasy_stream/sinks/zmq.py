@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import ipaddress
-import socket as system_socket
-import stat
 import threading
 import time
 from collections import Counter
@@ -13,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import zmq
-import zmq.auth
 
-from henasy_stream.errors import UserError
 from henasy_stream.sinks import wire
+from henasy_stream.sinks.binding import bind
 from henasy_stream.sinks.messages import TOPICS, Message
 
 DEFAULT_ENDPOINT = "zmq://127.0.0.1:5560"
@@ -53,7 +48,6 @@ class ZmqSink:
         allow_remote: bool = False,
         curve_secret_file: str | Path | None = None,
     ) -> None:
-        address = _bind_address(endpoint, allow_remote=allow_remote)
         self.not_sent = 0
         self._subscriptions: Counter[bytes] = Counter()
         self._lock = threading.Lock()
@@ -63,10 +57,9 @@ class ZmqSink:
             self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
             self._socket.setsockopt(zmq.SNDHWM, SEND_HIGH_WATER_MARK)
             self._socket.setsockopt(zmq.LINGER, 0)
-            self._socket.setsockopt(zmq.IPV6, int(address.startswith("tcp://[")))
-            if curve_secret_file is not None:
-                _serve_curve(self._socket, Path(curve_secret_file))
-            self._bind(endpoint, address)
+            bind(
+                self._socket, endpoint, option="publish", allow_remote=allow_remote, curve_secret_file=curve_secret_file
+            )
         except BaseException:
             self._context.destroy(linger=0)
             raise
@@ -121,19 +114,6 @@ class ZmqSink:
         except zmq.Again:
             self.not_sent += 1
 
-    def _bind(self, endpoint: str, address: str) -> None:
-        try:
-            self._socket.bind(address)
-        except zmq.ZMQError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise UserError(
-                    f"publish {endpoint}: the address is in use: stop the program that publishes there, "
-                    f"or use another one, such as --publish {_neighbour(address)}"
-                ) from error
-            raise UserError(
-                f"publish {endpoint}: {error.strerror}; name an address of this machine, such as {DEFAULT_ENDPOINT}"
-            ) from error
-
     def _read_subscriptions(self) -> int:
         """Takes all notices of subscribers that came or went, so that their queue does not grow; returns how many."""
         taken = 0
@@ -146,69 +126,3 @@ class ZmqSink:
                 elif notice[:1] == b"\x00":
                     self._subscriptions[notice[1:]] -= 1
         return taken
-
-
-def _bind_address(endpoint: str, *, allow_remote: bool) -> str:
-    """The endpoint as libzmq wants it, refused unless it makes sense and stays on this machine."""
-    scheme, separator, rest = endpoint.partition("://")
-    if not separator or scheme not in ("zmq", "tcp", "ipc") or not rest:
-        raise UserError(f"publish {endpoint}: not an endpoint; write one like {DEFAULT_ENDPOINT} or ipc:///run/henasy")
-    if scheme == "ipc":
-        _check_ipc(endpoint, rest)
-        return endpoint
-    host, separator, port = rest.rpartition(":")
-    if not separator or not host or not (port == "*" or (port.isascii() and port.isdigit() and int(port) < 65536)):
-        raise UserError(f"publish {endpoint}: no port between 0 and 65535; write one like {DEFAULT_ENDPOINT}")
-    if host == "localhost":
-        host = "127.0.0.1"
-    if not allow_remote and not _is_loopback(host):
-        raise UserError(
-            f"publish {endpoint}: other machines could read it; add --publish-remote if they may, "
-            f"or publish to 127.0.0.1"
-        )
-    return f"tcp://{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _check_ipc(endpoint: str, path: str) -> None:
-    """ZeroMQ removes whatever is at the path before it binds; that must be nothing but a socket nobody listens to."""
-    place = Path(path)
-    if path.startswith("@") or not place.exists():
-        return
-    if not stat.S_ISSOCK(place.stat().st_mode):
-        raise UserError(f"publish {endpoint}: {path} exists and is no socket; name another path")
-    with system_socket.socket(system_socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except OSError:
-            return
-    raise UserError(
-        f"publish {endpoint}: the address is in use: stop the program that publishes there, or use another path"
-    )
-
-
-def _neighbour(address: str) -> str:
-    host, _, port = address.rpartition(":")
-    return f"zmq{host[3:]}:{int(port) % 65535 + 1}"
-
-
-def _serve_curve(socket: zmq.Socket[bytes], file: Path) -> None:
-    if not zmq.has("curve"):
-        raise UserError("this pyzmq was built without CURVE; install the pyzmq wheel from PyPI")
-    try:
-        public, secret = zmq.auth.load_certificate(file)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"CURVE key {file}: {error}; make one with zmq.auth.create_certificates('.', 'henasy') in Python"
-        ) from error
-    if secret is None:
-        raise UserError(f"CURVE key {file}: holds no secret key; name the file that ends in .key_secret")
-    socket.setsockopt(zmq.CURVE_SERVER, 1)
-    socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
-    socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
