@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from henasy_stream.backends.base import checked
 from henasy_stream.cache import cache_folder
 from henasy_stream.errors import UserError
 
@@ -45,8 +46,8 @@ class Model:
         return self.spec.capabilities
 
     def run_window(self, clip: UInt8Array) -> NetworkOutput:
-        """See `Backend.run_window`."""
-        return self.backend.run_window(clip)
+        """See `Backend.run_window`; FloatingPointError for an output that is not finite."""
+        return checked(self.backend.run_window(clip))
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """See `Backend.embed_texts`."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
+
+import numpy as np
 
 from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, UInt8Array
 
@@ -28,3 +31,16 @@ class Backend(Protocol):
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """(N, D) float32, L2-normalised.  Texts run at their true length, batched."""
         ...
+
+
+def checked(output: NetworkOutput) -> NetworkOutput:
+    """The output as it is, if all of it is finite: one NaN would stay in averages until the next reset.
+
+    Raises:
+        FloatingPointError: something in it is not.
+    """
+    for field in dataclasses.fields(output):
+        value = getattr(output, field.name)
+        if value is not None and not np.isfinite(value).all():
+            raise FloatingPointError(f"the network's {field.name} holds numbers that are not finite")
+    return output

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 
 from henasy_stream.config import StreamConfig
@@ -11,9 +12,9 @@ from henasy_stream.runtime.monitor import Monitor
 from henasy_stream.runtime.outputs import Outputs
 from henasy_stream.runtime.stopping import StopOnSignal
 from henasy_stream.stream.engine import Engine
-from henasy_stream.types import Perception
+from henasy_stream.types import NetworkOutput, Perception, UInt8Array
 from tests.runtime.parts import CUP, ScriptedSource, fake_model
-from tests.stream.fake import film
+from tests.stream.fake import FakeBackend, film
 
 
 class Screen:
@@ -138,3 +139,23 @@ def test_the_age_of_a_live_frame_counts_from_its_stamp(clock):
     frames = [dataclasses.replace(f, clock=clock, stamp_ns=now - 500_000_000 + i) for i, f in enumerate(film(CUP, 0.5))]
     age = Run(ScriptedSource(frames)).monitor.latency.percentiles()["age"]
     assert 500 <= age.p50 < 5000
+
+
+def test_nan_from_the_network_is_a_failed_step_that_leaves_nothing_behind():
+    class Sick(FakeBackend):
+        def run_window(self, clip: UInt8Array) -> NetworkOutput:
+            output = super().run_window(clip)
+            if self.windows == 4:
+                output.video_embedding[3] = np.nan
+            return output
+
+    backend = Sick()
+    run = Run(ScriptedSource(film(CUP, 3.0)), Model(backend, backend.spec))
+    assert run.monitor.failed == 1
+    assert "video_embedding holds numbers that are not finite" in run.notes[0]
+    resets = [p.reset for p in run.screen.seen if p.reset]
+    assert len(resets) == 1
+    assert "the frame before failed" in resets[0]
+    captions = [p.caption.score for p in run.screen.seen if p.caption is not None]
+    assert np.isfinite(captions).all()
+    assert len(run.screen.seen) == 59
