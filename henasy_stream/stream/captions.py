@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from henasy_stream.stream.filling import Filling
+from henasy_stream.stream.word_lists import spoken
 from henasy_stream.types import Alternative, Caption, FloatArray, Track
 
 UNGROUNDED = 0.25
@@ -25,29 +27,58 @@ _ALTERNATIVES = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PhraseBank:
-    """embeddings: (P, D) of `texts`; mentions: (P, L), which labels of the vocabulary a phrase names."""
+    """filling: the P texts and their embeddings, as far as they are there.  mentions: (P, L), which labels of the
+    vocabulary a phrase names.
+    """
 
-    texts: tuple[str, ...]
-    embeddings: FloatArray
+    filling: Filling
     mentions: npt.NDArray[np.bool_]
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """The P phrases."""
+        return self.filling.texts
+
+    @property
+    def words(self) -> Sequence[str]:
+        """Where labels are looked for: one text for each row of `mentions`."""
+        return self.filling.texts
+
+    @property
+    def embeddings(self) -> FloatArray:
+        """(M, D) of texts that say how well this bank fits a window in general."""
+        filling = self.filling
+        return filling.embeddings if filling.complete else filling.embeddings[filling.ready]
+
+    def mentioned(self, phrase: int) -> npt.NDArray[np.bool_]:
+        """(L,) labels that a phrase names."""
+        named: npt.NDArray[np.bool_] = self.mentions[phrase]
+        return named
 
     def log_probabilities(self, video: FloatArray, temperature: float, grounded: FloatArray | None) -> FloatArray:
         """(P,) log softmax of cosine / temperature, each phrase weighted by its grounding.
 
         `grounded` (L,) is the probability that a label is seen now; None for a model without entities.  A phrase with
-        known nouns is weighted by 0.25 + 0.75 * (mean of `grounded` over its nouns).
+        known nouns is weighted by 0.25 + 0.75 * (mean of `grounded` over its nouns).  A phrase that is not embedded yet
+        counts as the opposite of what is seen.
         """
-        logits = self.embeddings @ video / temperature
-        named = self.mentions.sum(1)
-        if grounded is not None and named.any():
-            seen = self.mentions @ grounded / np.maximum(named, 1)
-            logits = logits + np.log(np.where(named > 0, UNGROUNDED + (1 - UNGROUNDED) * seen, 1.0))
-        return _log_softmax(logits.astype(np.float32))
+        fits = np.where(self.filling.ready, self.filling.embeddings @ video, -1.0)
+        return log_softmax((fits / temperature + grounding_weights(self.mentions, grounded)).astype(np.float32))
+
+
+def grounding_weights(mentions: npt.NDArray[np.bool_], grounded: FloatArray | None) -> FloatArray:
+    """(M,) logarithms of the weights of texts that name labels (M, L) of which `grounded` (L,) are seen."""
+    named = mentions.sum(1)
+    if grounded is None or not named.any():
+        return np.zeros(len(mentions), np.float32)
+    seen = mentions @ grounded / np.maximum(named, 1)
+    weights: FloatArray = np.log(np.where(named > 0, UNGROUNDED + (1 - UNGROUNDED) * seen, 1.0)).astype(np.float32)
+    return weights
 
 
 def find_mentions(texts: Sequence[str], labels: Sequence[str]) -> npt.NDArray[np.bool_]:
     """(P, L): the phrase names the label, as whole words, in singular or plural."""
-    index = {tuple(_words(label)): i for i, label in enumerate(labels)}
+    index = {tuple(_words(spoken(label))): i for i, label in enumerate(labels)}
     longest = max((len(words) for words in index), default=0)
     mentions = np.zeros((len(texts), len(labels)), bool)
     for row, text in enumerate(texts):
@@ -111,7 +142,7 @@ class CaptionBook:
         if not self.segment_id:
             return self._opened(log_probabilities, window_start_ns, stamp_ns), ()
         rate = 1.0 - np.exp((self.updated_ns - stamp_ns) / 1e9 / hold_s) if hold_s > 0 else 1.0
-        smoothed = _log_softmax(self.smoothed + np.float32(rate) * (log_probabilities - self.smoothed))
+        smoothed = log_softmax(self.smoothed + np.float32(rate) * (log_probabilities - self.smoothed))
         best = int(smoothed.argmax())
         book = replace(self, smoothed=smoothed, updated_ns=stamp_ns, score=float(np.exp(smoothed[self.phrase])))
         if best == self.phrase:
@@ -127,7 +158,9 @@ class CaptionBook:
         """The open segment; its score is the smoothed probability times how much of the window is real."""
         if not self.segment_id:
             return None
-        others = np.argsort(-self.smoothed, kind="stable")[: _ALTERNATIVES + 1]
+        count = min(_ALTERNATIVES + 1, len(self.smoothed))
+        others = np.argpartition(-self.smoothed, count - 1)[:count]
+        others = others[np.lexsort((others, -self.smoothed[others]))]
         return Caption(
             segment_id=self.segment_id,
             text=texts[self.phrase],
@@ -182,7 +215,8 @@ def _singular(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3 else word
 
 
-def _log_softmax(logits: FloatArray) -> FloatArray:
+def log_softmax(logits: FloatArray) -> FloatArray:
+    """Over a vector."""
     shifted = logits - logits.max()
     result: FloatArray = (shifted - np.log(np.exp(shifted).sum())).astype(np.float32)
     return result

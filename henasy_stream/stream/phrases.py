@@ -1,31 +1,50 @@
-"""Phrase files, the built-in phrases, and text embeddings that are computed once and kept on disk."""
+"""What a caption may say: phrase files, verbs with nouns, and the built-in phrases."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import logging
-import os
 import re
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
-from henasy_stream.backends.base import Backend
-from henasy_stream.cache import cache_path
 from henasy_stream.errors import UserError
-from henasy_stream.types import FloatArray, ModelSpec
+from henasy_stream.types import ModelSpec
 
-_log = logging.getLogger(__name__)
-
+_ACTOR = re.compile(r"#[COco] ")
 _EVERYDAY = Path(__file__).with_name("everyday_phrases.txt")
-_CHUNK = 256
-_PROBE_TOLERANCE = 1e-3
-
 Progress = Callable[[int, int], None]
 """Called with (texts done, texts in all)."""
+
+_ARTICLES = re.compile(r"\b(the|an?)\s*$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerbNounPairs:
+    """A caption bank of all verbs with all nouns: "cut onion".  A verb may say where the noun goes: "cuts the {}"."""
+
+    verbs: tuple[str, ...]
+    nouns: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("verbs", "nouns"):
+            if not getattr(self, name):
+                raise UserError(f"the caption bank has no {name}: give at least one")
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """All pairs; that of (verb, noun) has index `verb * len(nouns) + noun`."""
+        return tuple(_fitted(verb).replace("{}", noun) for verb in self.verbs for noun in self.nouns)
+
+    @cached_property
+    def bare_verbs(self) -> tuple[str, ...]:
+        """The verbs without a place for a noun: "cuts the {}" → "cuts"."""
+        parts = (_fitted(verb).split("{}") for verb in self.verbs)
+        return tuple(" ".join(" ".join(_ARTICLES.sub("", part) for part in some).split()) for some in parts)
+
+
+def _fitted(verb: str) -> str:
+    return verb if "{}" in verb else f"{verb} {{}}"
 
 
 def load_phrases(path: str | Path) -> tuple[str, ...]:
@@ -36,80 +55,37 @@ def load_phrases(path: str | Path) -> tuple[str, ...]:
     Raises:
         UserError: the file cannot be read, is not UTF-8 (names the line), or holds no phrase.
     """
+    kept = [line for line in read_lines(path, "the phrase file") if not line.startswith("#") or _ACTOR.match(line)]
+    if not kept:
+        raise UserError(f"the phrase file {path} holds no phrase: write one a line, such as 'washes a cup'")
+    return tuple(dict.fromkeys(kept))
+
+
+def read_lines(path: str | Path, what: str) -> list[str]:
+    """The lines that are not blank, runs of blanks made one.
+
+    Raises:
+        UserError: the file, named as `what`, cannot be read or is not UTF-8 (names the line).
+    """
     path = Path(path)
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read the phrase file {path}: {error.strerror or error}") from error
-    phrases: dict[str, None] = {}
-    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-        try:
-            text = " ".join(line.decode("utf-8").split())
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}, line {number}, is not UTF-8 text: save the file as UTF-8") from error
-        if text and (not text.startswith("#") or re.match(r"#[COco] ", text)):
-            phrases[text] = None
-    if not phrases:
-        raise UserError(f"the phrase file {path} holds no phrase: write one a line, such as 'washes a cup'")
-    return tuple(phrases)
+        raise UserError(f"cannot read {what} {path}: {error.strerror or error}") from error
+    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = len((raw[: error.start] + b".").splitlines())
+        raise UserError(f"{path}, line {line}, is not UTF-8 text: save the file as UTF-8") from error
+    lines = (" ".join(line.split()) for line in re.split(r"\r\n|\r|\n", text))
+    return [line for line in lines if line]
 
 
-def default_phrases(spec: ModelSpec) -> tuple[str, ...]:
+def default_phrases(spec: ModelSpec) -> tuple[str, ...] | VerbNounPairs:
     """The bank when the user brings none: the weights' own, their verbs with their nouns, or everyday actions."""
     if spec.phrases:
         return tuple(dict.fromkeys(spec.phrases))
     if spec.verbs and spec.nouns:
-        return tuple(f"{verb} {noun}" for verb in spec.verbs for noun in spec.nouns)
+        return VerbNounPairs(verbs=spec.verbs, nouns=spec.nouns)
     return load_phrases(_EVERYDAY)
-
-
-def embed_cached(backend: Backend, texts: Sequence[str], progress: Progress | None = None) -> FloatArray:
-    """(N, D) embeddings of `texts`, from disk when the same weights have seen the same texts.
-
-    The file is keyed by the model's id and the texts.  The first text is embedded anew and compared, so that weights
-    that were retrained under an old name are noticed; a damaged file is written again.  A folder that cannot be written
-    costs time only and is logged.
-    """
-    if not texts:
-        return np.zeros((0, backend.spec.embed_dim), np.float32)
-    digest = hashlib.sha256("\n".join([backend.spec.model_id, *texts]).encode("utf-8", "surrogatepass")).hexdigest()
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", backend.spec.model_id)[:60]
-    path = cache_path() / "texts" / f"{name}-{digest[:24]}.npz"
-    probe = backend.embed_texts(texts[:1])
-    cached = _read(path, (len(texts), backend.spec.embed_dim))
-    if cached is not None and np.abs(cached[:1] - probe).max() <= _PROBE_TOLERANCE:
-        return cached
-    parts = [probe]
-    for start in range(1, len(texts), _CHUNK):
-        parts.append(backend.embed_texts(texts[start : start + _CHUNK]))
-        if progress is not None:
-            progress(min(start + _CHUNK, len(texts)), len(texts))
-    embeddings = np.concatenate(parts).astype(np.float32)
-    _write(path, embeddings)
-    return embeddings
-
-
-def _read(path: Path, shape: tuple[int, int]) -> FloatArray | None:
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            embeddings: FloatArray = archive["embeddings"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        _log.warning("text cache %s is damaged (%s) and is written again", path, error)
-        return None
-    usable = embeddings.shape == shape and embeddings.dtype == np.float32 and bool(np.isfinite(embeddings).all())
-    return embeddings if usable else None
-
-
-def _write(path: Path, embeddings: FloatArray) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.savez(file, embeddings=embeddings)
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        _log.warning("text embeddings could not be kept in %s (%s); set HENASY_CACHE to a writable folder", path, error)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from henasy_stream.stream.captions import CaptionBook, PhraseBank, find_mentions, named_tracks
+from henasy_stream.stream.filling import Filling
+from henasy_stream.stream.text_cache import TextCache
 from henasy_stream.types import Caption, Hypothesis, Track
-from tests.stream.fake import SECOND
+from tests.stream.fake import SECOND, FakeBackend
 
 TEXTS = ("picks up the cup", "washes dishes", "waits")
 HOP = SECOND // 4
@@ -93,9 +96,23 @@ def test_segments_are_in_order_and_touch(hops, hold_s):
         assert new.segment_id > old.segment_id or new.end_ns >= old.end_ns
 
 
+class Axes(FakeBackend):
+    """Each new text is the next axis of the space."""
+
+    def __init__(self):
+        super().__init__()
+        self.spec = replace(self.spec, embed_dim=3)
+        self.known: dict[str, int] = {}
+
+    def embed_texts(self, texts):
+        return np.stack([np.eye(3, dtype=np.float32)[self.known.setdefault(t, len(self.known)) % 3] for t in texts])
+
+
 def bank(texts=TEXTS, labels=("cup", "dish", "cutting board")):
-    embeddings = np.eye(len(texts), dtype=np.float32)
-    return PhraseBank(texts=texts, embeddings=embeddings, mentions=find_mentions(texts, labels))
+    backend = Axes()
+    filling = Filling(backend, TextCache(backend), texts)
+    filling.run()
+    return PhraseBank(filling=filling, mentions=find_mentions(texts, labels))
 
 
 def test_phrases_whose_nouns_are_seen_gain():
@@ -119,10 +136,13 @@ def test_phrases_whose_nouns_are_seen_gain():
         ("cuts with knives", ["knife"]),
         ("trims berries with scissors", ["scissors", "berry"]),
         ("waits", []),
+        ("wipes the chopping board", ["board:chopping"]),
+        ("lifts the lid of a pan", []),
+        ("lifts a pan lid", ["lid, pan"]),
     ],
 )
 def test_nouns_are_found_as_whole_words(text, named):
-    labels = ("cup", "dish", "cutting board", "knife", "scissors", "berry")
+    labels = ("cup", "dish", "cutting board", "knife", "scissors", "berry", "board:chopping", "lid, pan")
     assert [labels[i] for i in np.nonzero(find_mentions([text], labels)[0])[0]] == named
 
 

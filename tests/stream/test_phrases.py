@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
 
 from henasy_stream.errors import UserError
-from henasy_stream.stream.captions import find_mentions
-from henasy_stream.stream.phrases import default_phrases, embed_cached, load_phrases
-from tests.stream.fake import NOUNS, PHRASES, FakeBackend, text_vector
+from henasy_stream.stream.phrases import VerbNounPairs, default_phrases, load_phrases
+from henasy_stream.stream.word_lists import load_words
+from tests.stream.fake import NOUNS, PHRASES, FakeBackend
 
 
 def write(folder, content):
@@ -45,79 +46,68 @@ def test_a_missing_file_or_a_folder_is_named(tmp_path):
         load_phrases(tmp_path)
 
 
-def test_ten_thousand_lines_are_embedded_once(tmp_path):
-    texts = load_phrases(write(tmp_path, "\n".join(f"does thing number {i} with a cup" for i in range(10_000))))
-    assert len(texts) == 10_000
-    seen = []
-    backend = FakeBackend()
-    first = embed_cached(backend, texts, lambda done, total: seen.append((done, total)))
-    assert backend.texts == 10_000
-    assert seen[-1] == (10_000, 10_000)
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    again = FakeBackend()
-    np.testing.assert_array_equal(embed_cached(again, texts), first)
-    assert again.texts == 1  # the probe
-    assert find_mentions(texts, NOUNS).sum() == 10_000
-
-
-def files(tmp_path):
-    return sorted((tmp_path / "cache" / "texts").iterdir())
-
-
-def test_the_cache_is_keyed_by_weights_and_texts(tmp_path):
-    embed_cached(FakeBackend(), PHRASES)
-    embed_cached(FakeBackend(model_id="other/one: 2"), PHRASES)
-    embed_cached(FakeBackend(), PHRASES[:3])
-    assert len(files(tmp_path)) == 3
-    assert all(path.suffix == ".npz" for path in files(tmp_path))
-
-
-@pytest.mark.parametrize("damage", [b"", b"not a zip", None])
-def test_a_damaged_file_is_written_again(tmp_path, damage, caplog):
-    embed_cached(FakeBackend(), PHRASES)
-    (path,) = files(tmp_path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
-    np.testing.assert_array_equal(embed_cached(FakeBackend(), PHRASES), np.stack([text_vector(t) for t in PHRASES]))
-    assert "damaged" in caplog.text
-    assert path.read_bytes() == whole
-
-
-def test_retrained_weights_under_an_old_name_are_noticed():
-    class Retrained(FakeBackend):
-        def embed_texts(self, texts):
-            return -super().embed_texts(texts)
-
-    old = embed_cached(FakeBackend(), PHRASES)
-    np.testing.assert_array_equal(embed_cached(Retrained(), PHRASES), -old)
-
-
-def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch, caplog):
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("HENASY_CACHE", str(tmp_path / "file"))
-    assert embed_cached(FakeBackend(), PHRASES).shape == (len(PHRASES), 32)
-    assert "HENASY_CACHE" in caplog.text
-
-
-def test_no_half_written_file_stays(tmp_path, monkeypatch):
-    def full(file, **_):
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np, "savez", full)
-    embed_cached(FakeBackend(), PHRASES)
-    assert files(tmp_path) == []
-
-
 def test_default_banks():
     spec = FakeBackend().spec
     assert default_phrases(spec) == PHRASES
-    assert len(default_phrases(FakeBackend(capabilities=("caption",)).spec)) == len(PHRASES)
-    from dataclasses import replace
-
+    assert default_phrases(FakeBackend(capabilities=("caption",)).spec) == PHRASES
     pairs = default_phrases(replace(spec, phrases=(), verbs=("push", "lift")))
-    assert pairs[:2] == ("push cup", "push knife")
-    assert len(pairs) == 2 * len(NOUNS)
+    assert isinstance(pairs, VerbNounPairs)
+    assert pairs.texts[:2] == ("push cup", "push knife")
+    assert len(pairs.texts) == 2 * len(NOUNS)
     everyday = default_phrases(replace(spec, phrases=(), nouns=(), verbs=()))
+    assert isinstance(everyday, tuple)
     assert len(everyday) > 100
     assert "washes a cup" in everyday
+
+
+def test_pairs_put_the_noun_where_the_verb_says():
+    pairs = VerbNounPairs(verbs=("cut", "picks the {} up", "looks at an {}"), nouns=("egg", "cup"))
+    assert pairs.texts == (
+        *("cut egg", "cut cup", "picks the egg up", "picks the cup up", "looks at an egg", "looks at an cup"),
+    )
+    assert pairs.bare_verbs == ("cut", "picks up", "looks at")
+
+
+@pytest.mark.parametrize("empty", ["verbs", "nouns"])
+def test_pairs_of_nothing_are_the_users_mistake(empty):
+    words = {"verbs": ("cut",), "nouns": ("egg",)} | {empty: ()}
+    with pytest.raises(UserError, match=f"no {empty}"):
+        VerbNounPairs(**words)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("# kitchen\ncut\n\nput  down\ncut\n", ("cut", "put down")),
+        ("cuts the {}, slowly\n", ("cuts the {}, slowly",)),
+        ("t-shirt\nboard:chopping\nlid, pan\n", ("t-shirt", "chopping board", "pan lid")),
+        (
+            "id,key,instances,category\n0,take,\"['grab', 'take']\",retrieve\n6,turn-on,['turn-on'],access\n",
+            ("take", "turn on"),
+        ),
+        (
+            '"id","key","instances","category"\n5,"pan","[\'pan\']","cookware"\n18,"board:chopping","[]","x"\n'
+            '9,"lid:rice:cooker","[]","x"\n',
+            ("pan", "chopping board", "rice cooker lid"),
+        ),
+        ('label,group\n"bag_(bag,_grocery,_sack)","[\'bag\']"\ncutting_board,"[\'x\']"\n', ("bag", "cutting board")),
+    ],
+)
+def test_word_lists_of_all_kinds_are_read(tmp_path, content, words):
+    assert load_words(write(tmp_path, content), "nouns") == words
+
+
+def test_our_own_lists():
+    verbs, nouns = load_words("everyday", "verbs"), load_words("everyday", "nouns")
+    assert len(verbs) >= 97
+    assert len(nouns) >= 300
+    assert {"cut", "pick up"} <= set(verbs)
+    assert {"onion", "chopping board"} <= set(nouns)
+
+
+@pytest.mark.parametrize(("content", "said"), [("# nothing\n", "holds no verbs"), ("id,key\n", "holds no verbs")])
+def test_an_empty_word_list_is_the_users_mistake(tmp_path, content, said):
+    with pytest.raises(UserError, match=said):
+        load_words(write(tmp_path, content), "verbs")
+    with pytest.raises(UserError, match="cannot read the file of verbs"):
+        load_words(tmp_path / "missing", "verbs")
