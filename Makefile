@@ -13,7 +13,7 @@ LOWEST_STAMP := $(LOWEST)/.installed
 LOWEST_TESTS := tests/stream tests/sources tests/sinks tests/runtime tests/test_types.py tests/test_client.py \
   tests/test_annotate.py tests/test_cache.py tests/test_imports.py tests/test_preprocess.py tests/test_live.py tests/test_download.py tests/test_public_api.py
 
-.PHONY: demo test test-lowest lint format bench ablation setup clean
+.PHONY: demo test test-lowest lint format bench soak ablation setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make test-lowest  the tests without torch, on Python 3.10 with the lowest allowed versions"
 	@echo "make lint         ruff and mypy over the whole tree"
 	@echo "make bench        the benchmark table (BENCH_ARGS='--json FILE' keeps it)"
+	@echo "make soak         200,000 steps at full speed with faults by chance; fails when a bound on memory, latency or order does"
 	@echo "make ablation     the paper's ablations on the synthetic world, into docs/ablation.md (80 minutes on two cores)"
 	@echo "make format       let ruff rewrite the code"
 
@@ -65,6 +66,9 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	@$(PY) -m benchmarks $(BENCH_ARGS)
+
+soak: $(STAMP)
+	@OMP_NUM_THREADS=1 $(PY) -m benchmarks._soak $(SOAK_ARGS)
 
 # Two runs side by side, a thread each; the same command goes on where it was stopped.
 ablation: $(STAMP)

@@ -1,0 +1,1 @@
+"""`make soak`: the node for as long as one likes, at full speed, with faults at random by seed."""
