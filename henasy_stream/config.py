@@ -168,13 +168,15 @@ class HenasyConfig:
 class StreamConfig:
     """How a model is run over a stream.  Times are seconds of acquisition time.
 
-    `hop`: new samples between two windows, 1..T-1; 0 lets the engine choose the smallest hop that keeps pace.
+    `mode`: how the network runs, see docs/streaming.md; "auto" is what the weights were trained for.
+    `hop`: new samples between two windows, 1..T-1; 0 lets the engine choose the smallest hop that keeps pace;
+    causal weights take every sample.
     `birth_hits`: hops in which an entity must be seen before it is published; `lost_s`: how long a track that is no
     longer seen is kept.  `presence`: least score of an entity.  `gap_s`: a longer pause between frames resets all.
     `entities`: "own" are those that the model finds, if it can; "outside" those that are given to `Engine.step`.
     """
 
-    mode: Literal["window"] = "window"
+    mode: Literal["auto", "window", "causal"] = "auto"
     hop: int = 0
     span_s: float | None = None
     rotate: Literal[0, 90, 180, 270] = 0

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from henasy_stream.backends.base import checked
 from henasy_stream.cache import cache_folder
 from henasy_stream.errors import UserError
 
 if TYPE_CHECKING:
-    from henasy_stream.backends.base import Backend
+    from henasy_stream.backends.base import Backend, NetworkState
     from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, UInt8Array
 
 DEMO_WEIGHTS = Path(__file__).parent / "weights" / "demo.safetensors"
@@ -46,8 +45,16 @@ class Model:
         return self.spec.capabilities
 
     def run_window(self, clip: UInt8Array) -> NetworkOutput:
-        """See `Backend.run_window`; FloatingPointError for an output that is not finite."""
-        return checked(self.backend.run_window(clip))
+        """See `Backend.run_window`."""
+        return self.backend.run_window(clip)
+
+    def initial_state(self) -> NetworkState:
+        """See `Backend.initial_state`."""
+        return self.backend.initial_state()
+
+    def step(self, state: NetworkState, image: UInt8Array) -> tuple[NetworkState, NetworkOutput]:
+        """See `Backend.step`."""
+        return self.backend.step(state, image)
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """See `Backend.embed_texts`."""

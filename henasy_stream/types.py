@@ -8,8 +8,9 @@ Shapes: `H, W` frame size, `T` frames of a window, `h, w` mask grid, `E` entitie
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -218,13 +219,37 @@ class NetworkOutput:
     entity_attention: FloatArray | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SavedNetworkState:
+    """What causal weights remember of a stream, as files hold it; a `NetworkState` that every backend takes.
+
+    arrays: (T, 1, …) by layer, written to in place.  frames: steps since the start.  filled: of the last T, how many
+    the arrays hold.
+    """
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    frames: int
+    filled: int
+
+    def reset(self) -> SavedNetworkState:
+        """The state of a stream that has seen nothing; consumes this one."""
+        for array in self.arrays.values():
+            array[...] = 0
+        return replace(self, filled=0)
+
+    def to_host(self) -> SavedNetworkState:
+        """Itself."""
+        return self
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
     """What the rest of the program must know about the weights; never the network itself.
 
     `mean` and `std` are on the 0..255 scale, RGB.  `span_s` is the time from the first to the last of the
     `num_frames` sampled frames.  `background` is the text whose similarity marks a slot that holds nothing (None
-    when the weights were not trained with one).  `temperature` divides cosines before every softmax.
+    when the weights were not trained with one).  `attention`: how the network was trained to run, see
+    docs/streaming.md.  `temperature` divides cosines before every softmax.
     """
 
     model_id: str
@@ -238,6 +263,7 @@ class ModelSpec:
     std: tuple[float, float, float] = (127.5, 127.5, 127.5)
     num_entities: int = 0
     grid: int = 0
+    attention: Literal["window", "causal"] = "window"
     temperature: float = 0.05
     background: str | None = None
     nouns: tuple[str, ...] = ()

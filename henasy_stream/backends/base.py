@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, UInt8Array
+from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, SavedNetworkState, UInt8Array
+
+
+@runtime_checkable
+class NetworkState(Protocol):
+    """What causal weights remember of a stream, of fixed size, kept where the backend wants it."""
+
+    @property
+    def filled(self) -> int:
+        """How many of the last `spec.num_frames` samples it holds."""
+        ...
+
+    def reset(self) -> NetworkState:
+        """The state of a stream that has seen nothing; consumes this one."""
+        ...
+
+    def to_host(self) -> SavedNetworkState:
+        """A copy that can be saved; `Backend.step` goes on from it exactly."""
+        ...
 
 
 class Backend(Protocol):
@@ -26,6 +44,17 @@ class Backend(Protocol):
 
     def run_window(self, clip: UInt8Array) -> NetworkOutput:
         """One window of `spec.num_frames` model-sized RGB frames, (T, S, S, 3) uint8, oldest first."""
+        ...
+
+    def initial_state(self) -> NetworkState:
+        """Of a stream that has seen nothing; only of weights whose `spec.attention` is "causal"."""
+        ...
+
+    def step(self, state: NetworkState, image: UInt8Array) -> tuple[NetworkState, NetworkOutput]:
+        """One model-sized RGB sample, (S, S, 3) uint8, after all that `state` remembers; consumes `state`.
+
+        The output's masks are (1, h, w, E), of this sample.  Only of weights whose `spec.attention` is "causal".
+        """
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:

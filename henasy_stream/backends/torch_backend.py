@@ -12,14 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from henasy_stream.backends.base import NetworkState
 from henasy_stream.config import HenasyConfig
 from henasy_stream.errors import UserError
-from henasy_stream.model.causal import build_henasy
+from henasy_stream.model.causal import CausalHenasy, build_henasy
+from henasy_stream.model.causal_state import CausalState
 from henasy_stream.model.checkpoints import load_strictly, load_weights
-from henasy_stream.model.henasy import Henasy
+from henasy_stream.model.henasy import Henasy, HenasyOutput
 from henasy_stream.model.lavila import DualEncoder, inflate_temporal
 from henasy_stream.model.tokenizer import ClipTokenizer
-from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, UInt8Array
+from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, SavedNetworkState, UInt8Array
 
 _TEXT_BATCH = 256
 _SMALL_WIDTH = 256
@@ -41,6 +43,7 @@ def spec_of(model_id: str, config: HenasyConfig, *, entities: bool) -> ModelSpec
         std=config.preprocess.std,
         num_entities=config.num_entities if entities else 0,
         grid=config.mask_grid if entities else 0,
+        attention=config.attention,
         temperature=config.temperature,
         background=words.background,
         nouns=words.nouns,
@@ -117,17 +120,36 @@ class TorchBackend:
     def run_window(self, clip: UInt8Array) -> NetworkOutput:
         """(T, S, S, 3) uint8 RGB, oldest first → embeddings and masks, see `NetworkOutput`."""
         with _intra_op_threads(self._threads):
-            return self._run(self._normalise(clip))
+            video = self._normalise(clip)
+            if isinstance(self._model, DualEncoder):
+                return NetworkOutput(video_embedding=_unit(self._model.encode_video(video))[0])
+            return self._output(self._model(video))
 
-    def _run(self, video: Tensor) -> NetworkOutput:
-        if isinstance(self._model, DualEncoder):
-            return NetworkOutput(video_embedding=_unit(self._model.encode_video(video))[0])
-        out = self._model(video)
+    def initial_state(self) -> CausalState:
+        """See `Backend.initial_state`; its rings stay on the device."""
+        return self._causal.initial_state()
+
+    @torch.inference_mode()
+    def step(self, state: NetworkState, image: UInt8Array) -> tuple[CausalState, NetworkOutput]:
+        """(S, S, 3) uint8 RGB and all that came before → embeddings and masks of this sample, see `NetworkOutput`."""
+        if isinstance(state, SavedNetworkState):
+            state = CausalState.from_host(state, self._device)
+        assert isinstance(state, CausalState)
+        with _intra_op_threads(self._threads):
+            state, out = self._causal.step(state, self._normalise(image[None]))
+            return state, self._output(out.newest())
+
+    @property
+    def _causal(self) -> CausalHenasy:
+        assert isinstance(self._model, CausalHenasy), f"{self.spec.model_id} is no causal network"
+        return self._model
+
+    def _output(self, out: HenasyOutput) -> NetworkOutput:
         side = self.spec.grid
         return NetworkOutput(
             video_embedding=_unit(out.video)[0],
             entity_embeddings=_unit(out.entities)[0],
-            entity_probability=out.probability[0].unflatten(1, (side, side)).float().cpu().numpy(),
+            entity_probability=out.probability[0].unflatten(1, (side, side)).float().cpu().numpy(),  # type: ignore[no-untyped-call]
             entity_attention=None if out.attention is None else out.attention[0].float().cpu().numpy(),
         )
 

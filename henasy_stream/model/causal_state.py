@@ -14,6 +14,7 @@ from torch import Tensor
 from henasy_stream.config import HenasyConfig
 from henasy_stream.errors import UserError
 from henasy_stream.model.checkpoints import write_atomically
+from henasy_stream.types import SavedNetworkState
 
 FORMAT = "henasy-stream causal state 1"
 
@@ -43,6 +44,18 @@ class CausalState:
         for ring in self.rings.values():
             ring.zero_()
         return replace(self, filled=0)
+
+    def to_host(self) -> SavedNetworkState:
+        """As arrays of its own, in the processor's memory."""
+        arrays = {site: ring.cpu().numpy().copy() for site, ring in self.rings.items()}
+        return SavedNetworkState(arrays=arrays, frames=self.frames, filled=self.filled)
+
+    @staticmethod
+    def from_host(saved: SavedNetworkState, device: str | torch.device = "cpu") -> CausalState:
+        """The state whose `to_host` this is, with rings of its own on `device`."""
+        with torch.inference_mode(False):  # rings are written to in whatever mode a step is run
+            rings = {site: torch.tensor(array, device=device) for site, array in saved.arrays.items()}
+        return CausalState(rings=rings, frames=saved.frames, filled=saved.filled)
 
     def save(self, path: str | Path) -> None:
         """Writes a .safetensors file, complete or not at all.

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
 
-import numpy as np
-
 from henasy_stream.backends.base import Backend
 from henasy_stream.config import StreamConfig
 from henasy_stream.errors import UserError
 from henasy_stream.preprocess import View, is_plain
+from henasy_stream.stream.network import Network, Pace
 from henasy_stream.stream.phrases import Progress
 from henasy_stream.stream.reader import Reader, Result
 from henasy_stream.stream.reading import Window
@@ -58,26 +57,28 @@ class Engine:
             progress: called with (texts done, texts in all) while a large bank is embedded.
 
         Raises:
-            UserError: the bank is empty, the span or the hop is impossible.
+            UserError: the bank is empty, the span, the mode or the hop is impossible.
         """
         spec = backend.spec
         span_s = spec.span_s if config.span_s is None else config.span_s
         if span_s <= 0:
             raise UserError(f"span_s is {span_s}: give the seconds from a window's first to its last frame")
-        if not 0 <= config.hop < max(2, spec.num_frames):
-            raise UserError(f"hop is {config.hop}: give 0 (adaptive) or 1 to {spec.num_frames - 1} samples")
         self.backend, self.config, self.spec = backend, config, spec
         self.timings: dict[str, float] = {}
+        self._network = Network(backend, config)
         if config.entities == "outside":
             self.spec = replace(spec, capabilities=spec.capabilities | {"entities"})
         self._sampler = Sampler.plan(spec.num_frames, span_s, config.gap_s)
+        self._period_s = self._sampler.period_ns / 1e9
         texts = prepare_texts(backend, phrases, progress)
         self.vocabulary, self.phrases = texts.vocabulary.labels, texts.bank.texts
-        self._reader = Reader(backend, texts, config, period_ns=self._sampler.period_ns)
+        self._reader = Reader(
+            backend, texts, config, period_ns=self._sampler.period_ns, frames_out=self._network.frames_out
+        )
         self.set_queries(queries)
         sizes = (spec.model_id, spec.image_size, spec.num_frames, spec.num_entities, spec.grid, spec.embed_dim)
         identity = repr((sizes, self._sampler, config.rotate, spec.resize, self.vocabulary, self.phrases))
-        identity += config.entities
+        identity += config.entities + spec.attention
         self._fingerprint = hashlib.sha256(identity.encode("utf-8", "backslashreplace")).hexdigest()
 
     @property
@@ -94,10 +95,9 @@ class Engine:
         self._reader.set_queries(texts)
 
     def warm_up(self) -> float:
-        """Runs one grey window, so that the first real one is not slow; returns its seconds."""
-        side = self.spec.image_size
+        """Runs the network over grey pictures, so that the first real one is not slow; returns the seconds."""
         started = perf_counter()
-        self.backend.run_window(np.full((self.spec.num_frames, side, side, 3), 127, np.uint8))
+        self._network.warm_up()
         return perf_counter() - started
 
     def initial_state(self) -> StreamState:
@@ -107,19 +107,22 @@ class Engine:
             ring=SampleRing.empty(self.spec.num_frames, self.spec.image_size),
             books=self._reader.empty(),
             last=Result(),
+            network=self._network.initial_state(),
         )
 
     def step(
         self, state: StreamState, frame: Frame, entities: Sequence[EntityBoxes] = ()
     ) -> tuple[StreamState, Perception]:
-        """Takes one frame.  Consumes `state`: its ring is written to.
+        """Takes one frame.  Consumes `state`: its rings are written to.
 
         `entities`: boxes from outside that came in since the last frame, in any order, for this frame or others; see
         `henasy_stream.stream.outside`.  Only with `StreamConfig(entities="outside")`.
 
-        When the backend fails, the state may be used once more with a frame whose `reset` is set: ids then go on.
+        When the backend fails, the state may be used once more with a frame whose `reset` is set: ids then go on, and
+        the network's memory starts afresh.
 
         Raises:
+            FloatingPointError: the network's output is not finite; as when the backend fails.
             UserError: the state belongs to other weights, phrases or another window, or boxes are given to an engine
                 that looks for entities itself.
         """
@@ -133,6 +136,7 @@ class Engine:
         closed: tuple[Caption, ...] = ()
         if reason is not None:
             state, ended, closed = self._reset(state, frame)
+        new = 0
         ring, wanted = self._sampler.observe(state.ring, frame.stamp_ns)
         state = replace(
             state, ring=ring, height=frame.height, width=frame.width, source=frame.source, frames=state.frames + 1
@@ -140,7 +144,9 @@ class Engine:
         if wanted:
             started = perf_counter()
             image = self._view(frame).apply(frame.image)
+            new = -ring.next_tick if ring.filled else 0
             ring = self._sampler.push(ring, image, frame.stamp_ns)
+            new += ring.next_tick
             self.timings["preprocess"] = perf_counter() - started
             state = replace(state, ring=ring, samples=state.samples + 1)
         if entities:
@@ -149,16 +155,12 @@ class Engine:
                 state.books, entities, oldest_ns=oldest_ns, now_ns=frame.stamp_ns, first=state.frames == 1
             )
             state = replace(state, books=books)
-        hop = choose_hop(
-            self.config.hop,
-            live=frame.stamp_source in ("device", "receive"),
-            step_s=state.step_s,
-            period_ns=self._sampler.period_ns,
-            num_frames=self.spec.num_frames,
-        )
+        live = frame.stamp_source in ("device", "receive")
+        hop = 1 if self._network.causal else self._hop(state, live=live)
         due = wanted and (not state.hops or state.ring.since_window >= hop)
         if due:
-            state, ended_now = self._run_window(state, frame, shares_frames=hop < max(2, self.spec.num_frames))
+            behind = live and state.step_s > self._period_s if self._network.causal else hop >= max(2, len(ring.stamps))
+            state, ended_now = self._look(state, frame, new, behind=behind)
             closed += ended_now
         last = state.last
         return state, Perception(
@@ -196,42 +198,52 @@ class Engine:
     def _reset(self, state: StreamState, frame: Frame) -> tuple[StreamState, tuple[Track, ...], tuple[Caption, ...]]:
         """The state afresh, ids and counters going on; the tracks that this removes and the segment that it closes."""
         books, ended, closed = self._reader.restart(state.books, frame.stamp_ns, self._view(frame))
-        ring = replace(state.ring, filled=0, since_window=0)
-        fresh = replace(state, ring=ring, books=books, last=Result(), hops=0, resets=state.resets + 1)
+        fresh = replace(
+            state,
+            ring=replace(state.ring, filled=0, since_window=0),
+            books=books,
+            last=Result(),
+            network=None if state.network is None else state.network.reset(),
+            hops=0,
+            resets=state.resets + 1,
+        )
         return fresh, ended, closed
 
-    def _run_window(
-        self, state: StreamState, frame: Frame, *, shares_frames: bool
+    def _hop(self, state: StreamState, *, live: bool) -> int:
+        return choose_hop(
+            self.config.hop,
+            live=live,
+            step_s=state.step_s,
+            period_ns=self._sampler.period_ns,
+            num_frames=self.spec.num_frames,
+        )
+
+    def _look(
+        self, state: StreamState, frame: Frame, new: int, *, behind: bool
     ) -> tuple[StreamState, tuple[Caption, ...]]:
+        """Runs the network and reads what it says; also the segment that this closes."""
         started = perf_counter()
-        clip, stamps = state.ring.window()
-        output = self.backend.run_window(clip)
+        pace = Pace(step_s=state.step_s, period_s=self._period_s, behind=behind)
+        look = self._network.look(state.ring, state.network, new, pace)
         middle = perf_counter()
         window = Window(
-            stamps=stamps,
-            coverage=state.ring.coverage,
+            stamps=look.stamps,
+            coverage=look.coverage,
             view=self._view(frame),
             first=not state.hops,
             plain=is_plain(frame.image),
         )
-        reading = self._reader.read(state.books, output, window)
-        result = reading.result
-        if not shares_frames:
-            notice = (
-                f"a window takes {state.step_s:.2f} s, too long for neighbouring windows to share a frame: "
-                "tracks are continued by appearance and motion only"
-            )
-            result = replace(result, notice=notice)
+        reading = self._reader.read(state.books, look.output, window)
         ended = perf_counter()
         self.timings |= {"network": middle - started, "perception": ended - middle}
-        step_s = ended - started
-        smoothed = state.step_s + _STEP_RATE * (step_s - state.step_s) if state.windows else step_s
+        step_s = (ended - started) / look.steps
         state = replace(
             state,
             ring=replace(state.ring, since_window=0),
             books=reading.books,
-            last=result,
-            step_s=smoothed,
+            last=reading.result if look.notice is None else replace(reading.result, notice=look.notice),
+            network=look.state,
+            step_s=state.step_s + _STEP_RATE * (step_s - state.step_s) if state.windows else step_s,
             hops=state.hops + 1,
             windows=state.windows + 1,
         )

@@ -64,10 +64,21 @@ class Reader:
         queries: what is looked for now.
     """
 
-    def __init__(self, backend: Backend, texts: Texts, config: StreamConfig, *, period_ns: int) -> None:
-        """`period_ns`: time between two samples; boxes from outside belong to samples half of it away at most."""
+    def __init__(
+        self, backend: Backend, texts: Texts, config: StreamConfig, *, period_ns: int, frames_out: int
+    ) -> None:
+        """Embeds nothing yet.
+
+        Args:
+            backend: embeds names that boxes from outside bring.
+            texts: see attributes.
+            config: of the stream.
+            period_ns: between two samples; boxes from outside belong to samples half of it away at most.
+            frames_out: frames of an output's masks.
+        """
         self.texts, self.outside = texts, config.entities == "outside"
-        self._backend, self._config, self._spec, self._period_ns = backend, config, backend.spec, period_ns
+        self._backend, self._config, self._spec = backend, config, backend.spec
+        self._period_ns, self._frames_out = period_ns, frames_out
         self._own = not self.outside and "entities" in backend.spec.capabilities
         self._names = Names(backend, texts)
         self.set_queries(())
@@ -164,7 +175,7 @@ class Reader:
             return empty_tracks(spec.embed_dim, next_id)
         return TrackBook.empty(
             num_entities=spec.num_entities if self._own else 0,
-            num_frames=spec.num_frames,
+            num_frames=self._frames_out,
             grid=spec.grid,
             labels=len(self.texts.vocabulary.labels),
             width=spec.embed_dim,

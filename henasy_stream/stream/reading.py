@@ -20,8 +20,9 @@ from henasy_stream.types import Alternative, Caption, FloatArray, Masks, Network
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Window:
-    """What a window is besides its pictures: stamps (T,), how much of it is real (0..1), how the frame was seen,
-    whether it is the first after a start or reset, and whether its newest frame is one plain colour.
+    """What an output is of: stamps of its samples, (T,) or as many as causal weights remember, how much of it is real
+    (0..1), how the frame was seen, whether it is the first after a start or reset, and whether its newest frame is one
+    plain colour.
     """
 
     stamps: Int64Array
@@ -52,7 +53,7 @@ def read_tracks(
     # No network is trained on a covered lens; it may see anything there.
     detections = detect(output, vocabulary, view, np.inf if window.plain else config.presence)
     rules = TrackRules(birth_hits=config.birth_hits, lost_s=config.lost_s)
-    book, seen = advance(book, detections, window.stamps, rules, first=window.first)
+    book, seen = advance(book, detections, window.stamps[-detections.masks.shape[1] :], rules, first=window.first)
     book = answer(book, queries)
     tracks, probability = publish(
         book,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from henasy_stream.backends.base import NetworkState
 from henasy_stream.errors import UserError
 from henasy_stream.stream.outside import OutsideBook
 from henasy_stream.stream.reader import Books, Result
 from henasy_stream.stream.sampler import SampleRing
+from henasy_stream.types import SavedNetworkState
 
 FORMAT = 2
 
@@ -25,15 +27,17 @@ FORMAT = 2
 class StreamState:
     """State of one stream; `Engine.step` consumes it and returns the next.
 
-    fingerprint: of the weights, the window, the vocabulary and the phrases that its arrays belong to.  height, width,
-    source: of the newest frame.  step_s: smoothed seconds that a window took.  frames, samples, windows, resets:
-    counters since the start.  hops: windows since the last reset.
+    fingerprint: of the weights, the window, the vocabulary and the phrases that its arrays belong to.  network: what
+    causal weights remember, on their device, None for others.  height, width, source: of the newest frame.  step_s:
+    smoothed seconds that a window or a step took.  frames, samples, windows, resets: counters since the start.  hops:
+    windows since the last reset.
     """
 
     fingerprint: str
     ring: SampleRing
     books: Books
     last: Result
+    network: NetworkState | None = None
     height: int = 0
     width: int = 0
     source: str = ""
@@ -63,7 +67,8 @@ class StreamState:
             arrays[f"array{len(arrays)}"] = value
             return f"array{len(arrays) - 1}"
 
-        text = msgspec.json.encode(self, enc_hook=name)
+        network = self.network.to_host() if self.network is not None else None
+        text = msgspec.json.encode(replace(self, network=network), enc_hook=name)
         path = Path(path)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
@@ -92,10 +97,12 @@ class StreamState:
         if int(arrays.get("format", -1)) != FORMAT:
             raise UserError(f"{path} was not saved by this version: start afresh without it")
 
-        def array(_: type, key: str) -> npt.NDArray[Any]:
-            return arrays[key]
+        def found(kind: type, value: Any) -> npt.NDArray[Any] | SavedNetworkState:
+            if kind is NetworkState:
+                return msgspec.convert(value, SavedNetworkState, dec_hook=found)
+            return arrays[value]
 
         try:
-            return msgspec.json.decode(arrays["json"].tobytes(), type=StreamState, dec_hook=array)
+            return msgspec.json.decode(arrays["json"].tobytes(), type=StreamState, dec_hook=found)
         except (KeyError, msgspec.MsgspecError) as error:
             raise UserError(f"{path} is not a saved stream state or is damaged: start afresh without it") from error

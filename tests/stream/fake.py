@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import cv2
 import numpy as np
 
-from henasy_stream.types import FloatArray, Frame, ModelSpec, NetworkOutput, UInt8Array
+from henasy_stream.backends.base import NetworkState
+from henasy_stream.types import FloatArray, Frame, ModelSpec, NetworkOutput, SavedNetworkState, UInt8Array
 
 SECOND = 1_000_000_000
 COLOURS = {"cup": (220, 30, 30), "knife": (30, 200, 30), "plate": (40, 60, 230), "book": (220, 210, 30)}
@@ -56,6 +58,7 @@ class FakeBackend:
         span_s: float = 0.6,
         capabilities: Sequence[str] = ("caption", "entities", "queries"),
         model_id: str = "fake",
+        attention: Literal["window", "causal"] = "window",
     ) -> None:
         has = "entities" in capabilities
         self.spec = ModelSpec(
@@ -67,6 +70,7 @@ class FakeBackend:
             capabilities=frozenset(capabilities),
             num_entities=entities if has else 0,
             grid=size // 4 if has else 0,
+            attention=attention,
             background=BACKGROUND,
             nouns=NOUNS,
             phrases=PHRASES,
@@ -78,6 +82,24 @@ class FakeBackend:
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         self.texts += len(texts)
         return np.stack([text_vector(text) for text in texts])
+
+    def initial_state(self) -> SavedNetworkState:
+        """Of the causal form, which remembers the pictures of a window, the newest last."""
+        size = self.spec.image_size
+        return SavedNetworkState(
+            arrays={"images": np.zeros((self.spec.num_frames, size, size, 3), np.uint8)}, frames=0, filled=0
+        )
+
+    def step(self, state: NetworkState, image: UInt8Array) -> tuple[SavedNetworkState, NetworkOutput]:
+        """What `run_window` says of the pictures that are remembered, with the masks of the newest."""
+        assert isinstance(state, SavedNetworkState)
+        images = state.arrays["images"]
+        images[:-1], images[-1] = images[1:].copy(), image
+        filled = min(state.filled + 1, len(images))
+        output = self.run_window(images[-filled:])
+        if output.entity_probability is not None:
+            output = replace(output, entity_probability=output.entity_probability[-1:])
+        return replace(state, frames=state.frames + 1, filled=filled), output
 
     def run_window(self, clip: UInt8Array) -> NetworkOutput:
         self.windows += 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from henasy_stream.backends.base import Backend
+from henasy_stream.backends.base import Backend, NetworkState
 from henasy_stream.config import StreamConfig
 from henasy_stream.preprocess import View
 from henasy_stream.sources.world import WorldView
@@ -54,6 +54,13 @@ class _Listening:
         self._inner = inner
         self.name, self.spec = inner.name, inner.spec
         self.last: NetworkOutput | None = None
+
+    def initial_state(self) -> NetworkState:
+        return self._inner.initial_state()
+
+    def step(self, state: NetworkState, image: UInt8Array) -> tuple[NetworkState, NetworkOutput]:
+        state, self.last = self._inner.step(state, image)
+        return state, self.last
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         return self._inner.embed_texts(texts)
