@@ -12,12 +12,13 @@ from henasy_stream.config import StreamConfig
 from henasy_stream.errors import UserError
 from henasy_stream.preprocess import View, is_plain
 from henasy_stream.stream.network import Network, Pace
-from henasy_stream.stream.phrases import Progress
+from henasy_stream.stream.phrases import Progress, VerbNounPairs
 from henasy_stream.stream.reader import Reader, Result
 from henasy_stream.stream.reading import Window
 from henasy_stream.stream.sampler import Sampler, SampleRing, choose_hop
 from henasy_stream.stream.state import StreamState
 from henasy_stream.stream.texts import prepare_texts
+from henasy_stream.stream.turns import BackgroundFilling, Turns
 from henasy_stream.types import Caption, EntityBoxes, Frame, Perception, Track
 
 _STEP_RATE = 0.3
@@ -44,8 +45,9 @@ class Engine:
         config: StreamConfig,
         *,
         queries: Sequence[str] = (),
-        phrases: Sequence[str] | None = None,
+        phrases: Sequence[str] | VerbNounPairs | None = None,
         progress: Progress | None = None,
+        background: bool = False,
     ) -> None:
         """Embeds all texts, from the cache on disk where it can.
 
@@ -55,6 +57,8 @@ class Engine:
             queries: the user's texts, see `set_queries`.
             phrases: caption bank; None takes the weights' own, or everyday actions when they have none.
             progress: called with (texts done, texts in all) while a large bank is embedded.
+            background: a large bank is embedded by a thread while the stream runs, and captions are chosen from what is
+                there; what they say then depends on how fast that goes.  `close` ends the thread.
 
         Raises:
             UserError: the bank is empty, the span, the mode or the hop is impossible.
@@ -70,12 +74,15 @@ class Engine:
             self.spec = replace(spec, capabilities=spec.capabilities | {"entities"})
         self._sampler = Sampler.plan(spec.num_frames, span_s, config.gap_s)
         self._period_s = self._sampler.period_ns / 1e9
-        texts = prepare_texts(backend, phrases, progress)
+        texts = prepare_texts(backend, phrases, progress, background=background)
+        self._turns = Turns()
         self.vocabulary, self.phrases = texts.vocabulary.labels, texts.bank.texts
         self._reader = Reader(
             backend, texts, config, period_ns=self._sampler.period_ns, frames_out=self._network.frames_out
         )
         self.set_queries(queries)
+        filling = texts.bank.filling
+        self._filling = None if filling.complete else BackgroundFilling(filling, self._turns)
         sizes = (spec.model_id, spec.image_size, spec.num_frames, spec.num_entities, spec.grid, spec.embed_dim)
         identity = repr((sizes, self._sampler, config.rotate, spec.resize, self.vocabulary, self.phrases))
         identity += config.entities + spec.attention
@@ -97,7 +104,8 @@ class Engine:
     def warm_up(self) -> float:
         """Runs the network over grey pictures, so that the first real one is not slow; returns the seconds."""
         started = perf_counter()
-        self._network.warm_up()
+        with self._turns.stream():
+            self._network.warm_up()
         return perf_counter() - started
 
     def initial_state(self) -> StreamState:
@@ -126,6 +134,12 @@ class Engine:
             UserError: the state belongs to other weights, phrases or another window, or boxes are given to an engine
                 that looks for entities itself.
         """
+        with self._turns.stream():
+            return self._step(state, frame, entities)
+
+    def _step(
+        self, state: StreamState, frame: Frame, entities: Sequence[EntityBoxes]
+    ) -> tuple[StreamState, Perception]:
         if entities and not self._reader.outside:
             raise UserError('boxes from outside are given: make the engine with StreamConfig(entities="outside")')
         if state.fingerprint != self._fingerprint:
@@ -176,6 +190,11 @@ class Engine:
             fresh=due,
             notice=last.notice,
         )
+
+    def close(self) -> None:
+        """Ends the thread that embeds a large bank, if one does; what it has done is kept on disk."""
+        if self._filling is not None:
+            self._filling.close()
 
     def finish(self, state: StreamState) -> tuple[Caption, ...]:
         """The segment that is open when the stream ends, closed."""

@@ -63,7 +63,7 @@ class Names:
     def __init__(self, backend: Backend, texts: Texts) -> None:
         self.vocabulary = texts.vocabulary.labels
         self._texts = texts
-        phrases, width = texts.bank.texts, texts.bank.embeddings.shape[1]
+        phrases, width = texts.bank.words, texts.bank.embeddings.shape[1]
         self._blank = np.zeros(width, np.float32)
         self._embed = lru_cache(4 * MOST_NAMES)(lambda name: backend.embed_texts((name,))[0])
         self._find = lru_cache(4 * MOST_NAMES)(lambda name: find_mentions(phrases, (name,))[:, 0])
@@ -75,7 +75,7 @@ class Names:
 
     def _texts_of(self, names: tuple[str, ...]) -> Texts:
         """The stream's texts with `names` for the vocabulary of slots."""
-        nothing = np.zeros(len(self._texts.bank.texts), bool)
+        nothing = np.zeros(len(self._texts.bank.words), bool)
         mentions = np.stack([self._find(name) if name and name != UNNAMED else nothing for name in names], 1)
         vocabulary = replace(self._texts.vocabulary, labels=names, embeddings=self.embeddings(names))
         return replace(self._texts, vocabulary=vocabulary, bank=replace(self._texts.bank, mentions=mentions))

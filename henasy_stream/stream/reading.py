@@ -96,7 +96,7 @@ def read_caption(
         stamp_ns=int(window.stamps[-1]),
         hold_s=config.caption_hold_s,
     )
-    named = named_tracks(bank.mentions[book.phrase], bank.texts[book.phrase], vocabulary.labels, found.tracks)
+    named = named_tracks(bank.mentioned(book.phrase), bank.texts[book.phrase], vocabulary.labels, found.tracks)
     book = replace(book, track_ids=named)
     caption = book.caption(bank.texts, window.coverage)
     if caption is not None and queries.texts and found.grounded is None:

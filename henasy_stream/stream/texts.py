@@ -31,6 +31,13 @@ class Texts:
     bank: PhraseBank | PairBank
     rivals: FloatArray
 
+    def remark(self) -> str | None:
+        """A line about a caption bank that is not complete yet."""
+        filling = self.bank.filling
+        if filling.complete:
+            return None
+        return f"captions choose from {filling.done} of {len(filling.texts)} phrases until the rest is embedded"
+
     def queries(self, backend: Backend, texts: Sequence[str]) -> QueryBank:
         """The user's queries, embedded anew: they are few."""
         cleaned = clean_queries(texts)
