@@ -70,19 +70,16 @@ class BackgroundFilling:
     """A thread that fills a bank between the steps of the stream.
 
     It ends when the bank is full, with `close`, or with the process.
-
-    Attributes:
-        turns: to be taken by everybody who uses the model.
     """
 
-    def __init__(self, filling: Filling) -> None:
-        self.turns = Turns()
+    def __init__(self, filling: Filling, turns: Turns) -> None:
+        """`turns`: taken by everybody who uses the model."""
         self._problems: list[str] = []
         thread = threading.Thread(
-            target=_fill, args=(filling, self.turns, self._problems), name="embed phrases", daemon=True
+            target=_fill, args=(filling, turns, self._problems), name="embed phrases", daemon=True
         )
         # A daemon thread that still computes while the interpreter goes down can crash it.
-        self._end = weakref.finalize(self, _end, self.turns, thread)
+        self._end = weakref.finalize(self, _end, turns, thread)
         thread.start()
 
     @property

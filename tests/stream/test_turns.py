@@ -47,10 +47,11 @@ def wait_for(condition, seconds=20.0):
 def test_the_bank_fills_while_the_stream_runs():
     backend = Exclusive(0.002)
     filling = filling_of(backend)
-    background = BackgroundFilling(filling)
+    turns = Turns()
+    background = BackgroundFilling(filling, turns)
     steps = 0
     while not filling.complete:
-        with background.turns.stream():
+        with turns.stream():
             backend.use(0.001)
         steps += 1
         assert steps < 10_000
@@ -90,7 +91,8 @@ def test_the_stream_waits_for_one_batch_at_most():
 def test_close_ends_a_batch_later_and_keeps_what_is_done():
     backend = Exclusive(0.05)
     filling = filling_of(backend)
-    background = BackgroundFilling(filling)
+    turns = Turns()
+    background = BackgroundFilling(filling, turns)
     wait_for(lambda: filling.done > 2)
     started = time.monotonic()
     background.close()
@@ -98,14 +100,14 @@ def test_close_ends_a_batch_later_and_keeps_what_is_done():
     done = filling.done
     assert 0 < done < len(TEXTS)
     assert filling_of(FakeBackend()).done == done
-    with background.turns.stream():  # nobody waits for a worker that is gone
+    with turns.stream():  # nobody waits for a worker that is gone
         pass
     background.close()
 
 
 def test_a_stream_that_is_given_up_takes_its_thread_along():
     backend = Exclusive(0.01)
-    background = BackgroundFilling(filling_of(backend, [f"{i}" for i in range(100_000)]))
+    background = BackgroundFilling(filling_of(backend, [f"{i}" for i in range(100_000)]), Turns())
     names = lambda: [t.name for t in threading.enumerate()]  # noqa: E731
     assert "embed phrases" in names()
     del background
@@ -120,11 +122,12 @@ def test_a_failure_is_told_and_the_stream_goes_on(caplog):
                 raise RuntimeError("out of memory")
             return super().embed_texts(texts)
 
-    background = BackgroundFilling(filling_of(Failing()))
+    turns = Turns()
+    background = BackgroundFilling(filling_of(Failing()), turns)
     wait_for(lambda: background.problem is not None)
     assert background.problem == "RuntimeError: out of memory"
     assert "could not be embedded" in caplog.text
-    with background.turns.stream():
+    with turns.stream():
         pass
     background.close()
 
