@@ -91,6 +91,7 @@ class Monitor:
             frames_in=self._source.frames_in,
             frames_used=self.used,
             frames_dropped=self._source.dropped,
+            frames_failed=self.failed,
             latency_ms=self.latency.percentiles(),
         )
 

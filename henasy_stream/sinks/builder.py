@@ -38,6 +38,7 @@ class NodeStatus:
     frames_in: int = 0
     frames_used: int = 0
     frames_dropped: int = 0
+    frames_failed: int = 0
     messages_not_sent: int = 0
     latency_ms: Mapping[str, messages.Percentiles] = field(default_factory=dict)
 
@@ -167,6 +168,7 @@ class MessageBuilder:
             frames_used=status.frames_used,
             frames_dropped=status.frames_dropped,
             messages_not_sent=status.messages_not_sent,
+            frames_failed=status.frames_failed,
         )
         return self._node(
             messages.Status,

@@ -143,6 +143,9 @@ class Counters(Part, frozen=True, kw_only=True):
             ge=0,
         ),
     ]
+    frames_failed: Annotated[
+        int, about("Frames that the network could not be run on; the stream starts afresh after each.", ge=0)
+    ] = 0
 
 
 class Percentiles(Part, frozen=True, kw_only=True):

@@ -44,6 +44,14 @@ def test_a_lost_source_is_told_with_its_reason():
     assert (monitor.status().state, monitor.status().reason) == ("SOURCE_LOST", "unplugged")
 
 
+def test_a_source_that_runs_and_sees_nothing_is_told():
+    source = ScriptedSource([SourceStatus(state="RUNNING", reason="black all over", since_ns=1)])
+    monitor = Monitor(source)
+    monitor.enter("RUNNING")
+    source.read()
+    assert (monitor.status().state, monitor.status().reason) == ("RUNNING", "black all over")
+
+
 def test_without_results_it_is_stalled_and_says_why():
     clock = Clock()
     monitor = Monitor(ScriptedSource(), stall_s=3.0, monotonic=clock)
@@ -73,7 +81,7 @@ def test_a_kind_of_error_is_new_once_and_few_are_told():
     monitor = Monitor(ScriptedSource())
     told = [monitor.failed_with(f"error {n % 50}") for n in range(100)]
     assert sum(told) == MOST_ERRORS
-    assert monitor.failed == 100
+    assert monitor.status().frames_failed == 100
 
 
 def test_the_heart_beats_on_after_an_error_and_tells_it_once():

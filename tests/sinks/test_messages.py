@@ -91,6 +91,8 @@ class TestGolden:
         message = wire.from_wire(frames)
         assert message is not None
         expected = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        if "counters" in expected:
+            expected["counters"].setdefault("frames_failed", 0)  # which version 1 gained
         added: dict[str, list[object]] = {key: [] for key in ADDED.get(message.topic, ()) if key not in expected}
         assert {"topic": message.topic, **json.loads(msgspec.json.encode(message))} == expected | added
         assert message.parts == tuple(frames[2:])
