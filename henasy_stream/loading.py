@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from henasy_stream.backends.base import Backend, NetworkState
     from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, UInt8Array
 
+_SHIPPED = {path.stem: path for path in sorted((Path(__file__).parent / "weights").glob("*.safetensors"))}
 DEMO_WEIGHTS = Path(__file__).parent / "weights" / "demo.safetensors"
-BUILT_IN = ("demo", "lavila")
+BUILT_IN = tuple(dict.fromkeys(("demo", *_SHIPPED, "lavila")))
 BACKENDS = ("auto", "torch")
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
 
@@ -70,9 +71,10 @@ def load(
     """Loads weights.
 
     Args:
-        name_or_path: "demo" (ships with the package; knows the synthetic world only); "lavila" (LaViLa's public TSF-B
-            dual encoder, downloaded once into the cache); a LaViLa checkpoint (`.pth`), converted once to safetensors
-            in the cache, without the optimizer's state; or weights of this project (`.safetensors` beside its `.json`).
+        name_or_path: "demo" or another file of the package's `weights` folder (they know the synthetic world only);
+            "lavila" (LaViLa's public TSF-B dual encoder, downloaded once into the cache); a LaViLa checkpoint (`.pth`),
+            converted once to safetensors in the cache, without the optimizer's state; or weights of this project
+            (`.safetensors` beside its `.json`).
         backend: what executes the network; "auto" is PyTorch today.
         report: takes lines about downloads and conversions; stderr when None.
 
@@ -102,6 +104,8 @@ def weights_file(name: str, report: Callable[[str], None]) -> Path:
         if not DEMO_WEIGHTS.is_file():
             raise UserError(f"the demo weights are missing from this installation ({DEMO_WEIGHTS}); install it again")
         return DEMO_WEIGHTS
+    if name in _SHIPPED:
+        return _SHIPPED[name]
     if name == "lavila":
         return _public_lavila(report)
     path = _check_path(name)

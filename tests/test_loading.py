@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from henasy_stream.errors import UserError
 from henasy_stream.loading import load
 from henasy_stream.model import Henasy
 from henasy_stream.model.checkpoints import save_weights
+from tests.stream.causal_weights import write_weights
 from tests.test_download import Server, no_proxy
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -129,6 +131,22 @@ def weights(tmp_path: Path) -> Path:
     path = tmp_path / "own.safetensors"
     save_weights(path, Henasy(config).state_dict(), config, model_id="own")
     return path
+
+
+def test_weights_that_ship_with_the_package_are_known_by_name():
+    for path in loading.DEMO_WEIGHTS.parent.glob("*.safetensors"):
+        loading.check_weights(path.stem)
+        assert loading.weights_file(path.stem, print) == path
+
+
+def test_live_with_causal_weights_says_so_and_runs(tmp_path, capfd):
+    record = tmp_path / "r.jsonl"
+    arguments = ["--source", "world?size=64x48", "--max-frames", "40", "--headless", "--record", str(record)]
+    assert live.main([*arguments, "--weights", str(write_weights(tmp_path))]) == 0
+    assert "causal, remembers 3 frames over 0.2 s" in capfd.readouterr().err
+    topics = [json.loads(line)["topic"] for line in record.read_text(encoding="utf-8").splitlines()]
+    assert topics.count("henasy/1/tracks") == 14  # 40 frames at 30 a second, ten of which are samples
+    assert "henasy/1/caption" in topics
 
 
 def test_our_own_weights_run(weights):

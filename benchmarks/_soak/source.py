@@ -14,7 +14,7 @@ import numpy as np
 
 import henasy_stream as hs
 from benchmarks._soak.faults import FAULTS, SIZES, URI, Rig
-from henasy_stream.backends.base import Backend
+from henasy_stream.backends.base import Backend, NetworkState
 from henasy_stream.sources.base import SourceBase, SourceStatus
 from henasy_stream.types import FloatArray, Frame, NetworkOutput, UInt8Array
 
@@ -38,13 +38,29 @@ class FaultyNetwork:
 
     def run_window(self, clip: UInt8Array) -> NetworkOutput:
         """See `Backend.run_window`."""
+        kind = self._begin()
+        return self._end(self._backend.run_window(clip), kind)
+
+    def initial_state(self) -> NetworkState:
+        """See `Backend.initial_state`."""
+        return self._backend.initial_state()
+
+    def step(self, state: NetworkState, image: UInt8Array) -> tuple[NetworkState, NetworkOutput]:
+        """See `Backend.step`."""
+        kind = self._begin()
+        state, output = self._backend.step(state, image)
+        return state, self._end(output, kind)
+
+    def _begin(self) -> Literal["error", "nan"] | None:
         self.windows += 1
         kind, self._next = self._next, None
         if kind is not None:
             self.failed[kind] += 1
         if kind == "error":
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        output = self._backend.run_window(clip)
+        return kind
+
+    def _end(self, output: NetworkOutput, kind: Literal["error", "nan"] | None) -> NetworkOutput:
         if kind == "nan":
             nan = {
                 field.name: np.full_like(value, np.nan)

@@ -128,6 +128,8 @@ def introduce(reporter: Reporter, options: LiveOptions, source: Source, model: M
     reporter.say("source", f"{source.uri} ({'newest frame first' if source.live else 'every frame, in order'})")
     does = ", ".join(name for name in ("entities", "caption", "queries") if name in spec.capabilities)
     window = f"{spec.num_frames} frames over {options.span or spec.span_s:g} s"
+    if spec.attention == "causal":
+        window = f"causal, remembers {window}"
     reporter.say("model", f"{spec.model_id}: {does}; {window}; {model.name}")
     if spec.synthetic and not source.uri.startswith("world"):
         reporter.warn("these weights know the synthetic world only: here their labels and captions mean nothing")
