@@ -155,11 +155,13 @@ def _locate(masks: FloatArray) -> tuple[Float64Array, FloatArray]:
             continue
         fine = cv2.resize(mask, (w * factor, h * factor), interpolation=cv2.INTER_LINEAR)
         hard = (fine >= 0.5 * fine.max()).astype(np.uint8)
-        _, _, stats, _ = cv2.connectedComponentsWithStats(hard, connectivity=8)
+        left, top, width, height = cv2.boundingRect(hard)  # parts of a small thing are found sooner in a small picture
+        around = hard[top : top + height, left : left + width]
+        _, _, stats, _ = cv2.connectedComponentsWithStats(around, connectivity=8)
         areas = stats[1:, cv2.CC_STAT_AREA]
         if areas.max() >= SMALLEST_SHARE * hard.size and areas.sum() <= LARGEST_SHARE * hard.size:
             large = stats[1:][areas >= PART * areas.max()]
-            low = large[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]]
+            low = large[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]] + (left, top)
             high = low + large[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
             boxes[i] = np.concatenate([low.min(0), high.max(0)]) / factor
             inside[i] = cv2.mean(fine, hard)[0]
