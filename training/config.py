@@ -40,6 +40,8 @@ class WorldData:
     hard_negatives: bool = False
     """Each clip brings the pool's next one, which doubles the batch.  All clips must be cut: the next one then shows
     the same scene some seconds later, but for one in a dozen, where a stream ends."""
+    lead: int = 0
+    """Frames of a clip before the window that its narration tells of, for causal networks; see `WorldBatches`."""
     val_clips: int = 1_000
     seed: int = 0
     jitter: float = 0.2

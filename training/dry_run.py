@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from henasy_stream.config import HenasyConfig
+from henasy_stream.errors import UserError
 from henasy_stream.model.henasy import Henasy
 from training.config import ClipData, Recipe
 from training.network import build, freeze, observe
@@ -86,7 +87,13 @@ class Cost:
 
 
 def cost_of(recipe: Recipe, ranks: int = 1) -> Cost:
-    """What a run of the recipe takes on each of `ranks` GPUs."""
+    """What a run of the recipe takes on each of `ranks` GPUs.
+
+    Raises:
+        UserError: the network is causal.
+    """
+    if recipe.model.attention == "causal":
+        raise UserError("--dry-run counts a clip of a window network, and this recipe's is causal")
     # Started from nothing: what the weights are doesn't matter here.
     recipe = replace(recipe, init="", recompute=False)
     with FakeTensorMode():

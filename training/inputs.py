@@ -17,7 +17,10 @@ from training.losses import LossInputs, positive_mask
 from training.network import observe
 from training.texts import TextBank
 
-_GATHERED = ("video", "text", "verbs", "entities", "masks", "boxes", "box_noun", "nouns", "images", "tower", "patches")
+_GATHERED = (
+    *("video", "text", "verbs", "entities", "masks", "boxes", "box_noun", "nouns", "images", "tower", "patches"),
+    "neighbour_entities",
+)
 _ONLY_FOR = {"images": "pairwise_affinity", "patches": "tower_nouns"}
 """Fields a hundred times the size of the others, and the loss that reads each: they are left out without it."""
 
@@ -59,6 +62,7 @@ def loss_inputs(
         background=None if data.background is None else words[-1],
         tower=seen.tower,
         patches=seen.patches,
+        neighbour_entities=seen.before,
         images=batch.video if "images" in wanted else None,
         pixel_mean=torch.tensor(preprocess.mean, device=device),
         pixel_std=torch.tensor(preprocess.std, device=device),

@@ -175,7 +175,8 @@ class LossInputs:
     pixel_mean, pixel_std: (3,) how `images` were normalised, on the 0..255 scale.
     tower: (N, D) video embedding of the global encoder itself (its video token, projected).
     patches: (N, T, k, k, D) its patch tokens through the same projection.
-    neighbour_entities: (N, E, D) the slots of a neighbouring window of the same clip.
+    neighbour_entities: (N, E, D) the slots of a neighbouring window of the same clip; of a causal network those of the
+    frame before.
     neighbour_valid: (N, E) bool, the slots that hold something in both windows; None: those that hold a box.
     """
 

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from henasy_stream.errors import UserError
+from henasy_stream.model.causal import CausalHenasy, build_henasy
 from henasy_stream.model.checkpoints import load_strictly, load_weights
 from henasy_stream.model.grouping import at_least_float32
 from henasy_stream.model.henasy import Henasy
 from henasy_stream.model.lavila import load_lavila
+from training.causal_start import from_window, without_positions_in_time
 from training.config import Recipe, Tower
 
 
@@ -28,7 +30,7 @@ class Observed(NamedTuple):
 
     video: (N, J).  entities: (N, E, J).  masks: (N, T, h, h, E) probability of the entity given the patch.
     tower: (N, J) the global encoder's own video embedding.  patches: (N, T, k, k, J) its patch tokens in that space, or
-    None.
+    None.  before: (N, E, J) the entities one frame earlier, of a causal network; None of others.
     """
 
     video: Tensor
@@ -36,11 +38,20 @@ class Observed(NamedTuple):
     masks: Tensor
     tower: Tensor
     patches: Tensor | None
+    before: Tensor | None
 
 
 def observe(model: Henasy, video: Tensor, *, patches: bool = False) -> Observed:
-    """Run the network on (N, T, 3, S, S); `patches` asks for those tokens, which few losses read."""
-    out = model(video)
+    """Run the network on (N, T, 3, S, S); `patches` asks for those tokens, which few losses read.
+
+    What a causal network says is what it says at the last frame, but for the masks, which are those of every frame.
+    """
+    before: Tensor | None = None
+    if isinstance(model, CausalHenasy):
+        unrolled = model.unrolled(video)
+        out, before = unrolled.newest(), unrolled.entities[:, -2] if video.shape[1] > 1 else None
+    else:
+        out = model(video)
     towers = model.towers
     side, grid = math.isqrt(out.probability.shape[2]), model.config.vision.grid
     seen = at_least_float32(towers.visual.norm(out.patches) @ towers.image_projection) if patches else None
@@ -50,6 +61,7 @@ def observe(model: Henasy, video: Tensor, *, patches: bool = False) -> Observed:
         masks=at_least_float32(out.probability).unflatten(2, (side, side)),  # type: ignore[no-untyped-call]
         tower=at_least_float32(out.cls @ towers.image_projection),
         patches=None if seen is None else seen.view(*video.shape[:2], grid, grid, -1),
+        before=None if before is None else F.normalize(at_least_float32(before), dim=-1),
     )
 
 
@@ -65,16 +77,15 @@ def build(recipe: Recipe) -> Henasy:
     """A new network in training mode, started from `recipe.init`.
 
     Raises:
-        UserError: weights that don't fit the recipe's model; says which do not.  A causal network, which has no
-            training yet.
+        UserError: weights that don't fit the recipe's model; says which do not.  Recomputation in a causal network.
     """
-    if recipe.model.attention != "window":
-        raise UserError(f"--model.attention {recipe.model.attention}: only window networks can be trained so far")
     torch.manual_seed(recipe.seed)
-    model = Henasy(recipe.model)
+    model = build_henasy(recipe.model)
     if recipe.init:
         _start_from(model, Path(recipe.init))
     if recipe.recompute:
+        if isinstance(model, CausalHenasy):
+            raise UserError("--recompute: a causal network keeps its bands anyway; train it without")
         _recompute_blocks(model)
     return model.train()
 
@@ -90,11 +101,16 @@ def freeze(model: Henasy, towers: tuple[Tower, ...]) -> None:
 def _start_from(model: Henasy, path: Path) -> None:
     beside = path.with_suffix(".json")
     if path.suffix == ".safetensors" and beside.is_file():
-        state, _, metadata = load_weights(path)
+        state, config, metadata = load_weights(path)
         if metadata.get("kind") != "lavila":
+            if isinstance(model, CausalHenasy) and config.attention == "window":
+                state = from_window(model, state)
             load_strictly(model, state, path)
             return
-    load_strictly(model.towers, load_lavila(path, num_frames=model.config.vision.num_frames).state_dict(), path)
+    towers = load_lavila(path, num_frames=model.config.vision.num_frames).state_dict()
+    if isinstance(model, CausalHenasy):
+        towers = without_positions_in_time(towers)
+    load_strictly(model.towers, towers, path)
 
 
 def _recompute_blocks(model: Henasy) -> None:

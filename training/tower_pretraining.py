@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from henasy_stream.config import HenasyConfig
-from henasy_stream.model.lavila import DualEncoder
+from henasy_stream.model.henasy import Henasy
 from training.losses_extra import pooled_noun_nce
 from training.rasters import box_masks
 
@@ -25,10 +24,9 @@ WARMUP = 50
 
 
 def pretrain_tower(
-    towers: DualEncoder,
+    model: Henasy,
     frames: Callable[[npt.NDArray[np.int64], np.random.Generator], tuple[Tensor, Tensor, Tensor]],
     clips: int,
-    config: HenasyConfig,
     dictionary: Tensor,
     *,
     steps: int,
@@ -37,14 +35,14 @@ def pretrain_tower(
     """The patches inside a named box must choose its noun (`pooled_noun_nce`); returns the last loss.
 
     Args:
-        towers: the video tower and its projection are trained.
+        model: its video tower and the projection of that are trained.
         frames: gives an augmented frame of each of some clips, its boxes and their names.
         clips: how many there are.
-        config: of the model.
         dictionary: (V, D) embedded nouns, fixed.
         steps: updates of BATCH frames.
         seed: draws the frames.
     """
+    towers = model.towers
     parameters = [*towers.visual.parameters(), towers.image_projection]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.05)
     rng = np.random.default_rng((seed, 1))
@@ -54,8 +52,8 @@ def pretrain_tower(
             group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / WARMUP) * (1 - 0.9 * step / steps)
         rows = rng.choice(clips, min(BATCH, clips), replace=False)
         video, boxes, named = frames(rows, rng)
-        patches = towers.visual.norm(towers.visual(video).hidden[-1][:, 1:]) @ towers.image_projection
-        side = config.vision.grid
+        patches = towers.visual.norm(model.final_patches(video)) @ towers.image_projection
+        side = model.config.vision.grid
         loss = _naming(patches.view(len(rows), 1, side, side, -1), boxes, named, dictionary)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from henasy_stream.errors import UserError
+from henasy_stream.model.causal import build_henasy
 from henasy_stream.model.checkpoints import save_weights
 from henasy_stream.model.henasy import Henasy
 from training.batches import Batch, TrainingData
@@ -169,7 +170,7 @@ class Trainer:
 
     def averaged_model(self) -> Henasy:
         """A copy on the CPU for evaluation with the averaged weights."""
-        model = Henasy(self.recipe.model)
+        model = build_henasy(self.recipe.model)
         model.load_state_dict(self.averaged())
         return model.eval()
 

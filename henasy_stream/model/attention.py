@@ -151,9 +151,9 @@ class CrossAttention(nn.Module):
         return self._gather(*self._split(q, kv))
 
     def looking(self, q: Tensor, kv: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """As `forward`, and (B, H, count, count): how much the last queries attend to the last tokens."""
+        """As `forward`, and (B, H, count, count), without gradient: how the last queries attend to the last keys."""
         query, key, value = self._split(q, kv)
-        logits = query[:, :, -count:] @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        logits = query[:, :, -count:].detach() @ key.detach().transpose(-1, -2) * query.shape[-1] ** -0.5
         return self._gather(query, key, value), logits.softmax(-1)[..., -count:]
 
     def _split(self, q: Tensor, kv: Tensor) -> tuple[Tensor, Tensor, Tensor]:

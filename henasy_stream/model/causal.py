@@ -119,6 +119,14 @@ class CausalHenasy(Henasy):
         """As `Henasy` for clips of any length: the embeddings are those of the newest frame and its band."""
         return self.unrolled(video).newest()
 
+    def final_patches(self, video: Tensor) -> Tensor:
+        """As `Henasy`'s, for clips of any length."""
+        self._check(video)
+        hidden, _ = self._tower(
+            video.transpose(0, 1).flatten(0, 1), ClipMemory(self.config.vision.num_frames, len(video))
+        )
+        return patches_of(hidden[-1]).unflatten(0, (-1, len(video))).transpose(0, 1).flatten(1, 2)  # type: ignore[no-untyped-call]
+
     def _check(self, video: Tensor) -> None:
         size = self.config.vision.image_size
         if video.shape[2:] != (3, size, size) or not video.shape[1]:
@@ -159,15 +167,23 @@ class CausalHenasy(Henasy):
             attention=None if attention is None else by_clip(attention),
         )
 
-    def _encode(self, images: Tensor, memory: Memory) -> _Encoded:
-        """Frames (F, 3, S, S) → segments."""
-        tower, encoder = self.towers.visual, self.entity_encoder
+    def _tower(self, images: Tensor, memory: Memory) -> tuple[list[Tensor], Tensor | None]:
+        """Frames (F, 3, S, S) → the global encoder's tokens (F, 1 + K, Dg) before and after each block, and its stem's
+        finer features.
+        """
+        tower = self.towers.visual
         patches, fine = tower.patch_embed(images)
         cls = tower.cls_token.expand(len(images), -1, -1)
         hidden = [tower.ln_pre(torch.cat([cls, patches], 1) + tower.pos_embed)]
         for index, block in enumerate(tower.blocks):
             hidden.append(space_time(block, self.lags["visual"][index], hidden[-1], 1, memory, f"visual.{index}"))
-        patches, cls = patches_of(hidden[-1]), tower.norm(hidden[-1][:, 0])
+        return hidden, fine
+
+    def _encode(self, images: Tensor, memory: Memory) -> _Encoded:
+        """Frames (F, 3, S, S) → segments."""
+        encoder = self.entity_encoder
+        hidden, fine = self._tower(images, memory)
+        patches, cls = patches_of(hidden[-1]), self.towers.visual.norm(hidden[-1][:, 0])
         depth = encoder.bootstrap_layers or len(hidden) - 1
         seen = encoder.patch_projection(patches_of(hidden[depth]))  # (F, K, D)
         if not encoder.bootstrap_layers:
@@ -202,7 +218,7 @@ class CausalHenasy(Henasy):
         return _Assembled(slots, (band.content * weight[..., None, None]).sum(0), grouped.assignment)
 
     def _decode(self, entities: Tensor, patches: Tensor, memory: Memory) -> tuple[Tensor, Tensor | None]:
-        """Pooled entities (F, E, D) read the band of final patches (F, K, Dg): as `EntityDecoder.decode`."""
+        """Pooled entities (F, E, D) read the band of final patches (F, K, Dg): as `EntityDecoder`."""
         if self.entity_decoder.kind == "average":
             return entities, None
         looks = []
@@ -210,7 +226,7 @@ class CausalHenasy(Henasy):
             table, site = self.lags["decoder"][index], f"decoder.{index}"
             query, shown = block.norm_entities(entities), block.norm_patches(patches)
             entities = entities + cross_attention(block.cross, table, query, shown, memory, site)
-            entities, seen = block.attention.looking(entities, entities.shape[1])
+            entities, seen = block.attention(entities, entities.shape[1])
             looks.append(seen)
         return entities, mean_looks(looks)
 

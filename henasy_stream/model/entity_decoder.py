@@ -29,9 +29,9 @@ class EntityDecoderBlock(nn.Module):
         """The cross-attention: (B, E, D), (B, L, Dg) → (B, E, D)."""
         return entities + self.cross(self.norm_entities(entities), self.norm_patches(patches))
 
-    def forward(self, entities: Tensor, patches: Tensor) -> Tensor:
-        """(B, E, D), (B, L, Dg) → (B, E, D)."""
-        return self.attention(self.read(entities, patches))
+    def forward(self, entities: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, E, D), (B, L, Dg) → as `SelfAttentionBlock` for all entities."""
+        return self.attention(self.read(entities, patches), entities.shape[1])
 
 
 class SelfAttentionBlock(nn.Module):
@@ -44,19 +44,14 @@ class SelfAttentionBlock(nn.Module):
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = Mlp(width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, N, D) → (B, N, D)."""
-        normed = self.norm_attention(tokens)
-        return self._finish(tokens + self.attention(normed, normed))
-
-    def looking(self, tokens: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """As `forward`, and (B, H, count, count): how much each of the last `count` tokens attends to each of them."""
+    def forward(self, tokens: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """(B, N, D) → (B, N, D), and (B, H, count, count): how much each of the last `count` tokens attends to each of
+        them, without gradient.
+        """
         normed = self.norm_attention(tokens)
         read, looks = self.attention.looking(normed, normed, count)
-        return self._finish(tokens + read), looks
-
-    def _finish(self, tokens: Tensor) -> Tensor:
-        return tokens + self.mlp(self.norm_mlp(tokens))
+        tokens = tokens + read
+        return tokens + self.mlp(self.norm_mlp(tokens)), looks
 
 
 class EntityDecoder(nn.Module):
@@ -79,21 +74,19 @@ class EntityDecoder(nn.Module):
             self.blocks = nn.ModuleList(SelfAttentionBlock(width, heads) for _ in range(config.decoder_layers))
         self.apply(init_linear)
 
-    def forward(self, entities: Tensor, patches: Tensor) -> Tensor:
-        """Entities (B, E, D) and final patches (B, L, Dg) → entities (B, E, D)."""
-        return self.decode(entities, patches)[0]
-
-    def decode(self, entities: Tensor, patches: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The entities, and (B, E, E) how much each attended to each other: the mean over layers and heads, or None."""
+    def forward(self, entities: Tensor, patches: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Entities (B, E, D) and final patches (B, L, Dg) → entities (B, E, D), and (B, E, E) how much each attended to
+        each other: the mean over layers and heads, None without attention.
+        """
         count, looks = entities.shape[1], []
         if self.kind == "entity":
             for block in cast(Iterable[EntityDecoderBlock], self.blocks):
-                entities, seen = block.attention.looking(block.read(entities, patches), count)
+                entities, seen = block(entities, patches)
                 looks.append(seen)
         elif self.kind == "self_attention":
             tokens = torch.cat([self.patch_projection(patches), entities], 1)
             for plain in cast(Iterable[SelfAttentionBlock], self.blocks):
-                tokens, seen = plain.looking(tokens, count)
+                tokens, seen = plain(tokens, count)
                 looks.append(seen)
             entities = tokens[:, -count:]
         return entities, mean_looks(looks)

@@ -59,6 +59,10 @@ class Henasy(nn.Module):
         """(B, L) int64 → (B, J), not L2-normalised."""
         return self.towers.encode_text(token_ids)
 
+    def final_patches(self, video: Tensor) -> Tensor:
+        """(B, T, 3, S, S) → (B, T*K, Dg), the global encoder's patch tokens before its last norm, and nothing else."""
+        return patches_of(self.towers.visual(video).hidden[-1])
+
     def forward(self, video: Tensor) -> HenasyOutput:
         """Run one window.
 
@@ -71,7 +75,7 @@ class Henasy(nn.Module):
         seen_by_tower = self.towers.visual(video)
         seen = self.entity_encoder(seen_by_tower.hidden, video.shape[1], seen_by_tower.fine)
         patches = patches_of(seen_by_tower.hidden[-1])
-        decoded, attention = self.entity_decoder.decode(seen.pooled, patches)
+        decoded, attention = self.entity_decoder(seen.pooled, patches)
         entities = self.text_space(decoded)
         return HenasyOutput(
             video=entities.mean(1),

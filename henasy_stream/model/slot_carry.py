@@ -25,4 +25,4 @@ class SlotCarry(nn.Module):
 
     def forward(self, slots: Tensor) -> Tensor:
         """Entity tokens of the last frame (B, E, D) → what to add to the learned queries, (B, E, D)."""
-        return self.gate * self.norm(self.predict(slots))
+        return self.gate * self.norm(self.predict(slots, slots.shape[1])[0])

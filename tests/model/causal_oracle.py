@@ -96,6 +96,16 @@ def self_attention(layer: Any, x: Tensor, at: Places) -> Tensor:
     return x + mlp(layer.mlp, norm(layer.norm_mlp, x))
 
 
+def looks(layer: Any, x: Tensor, count: int) -> Tensor:
+    """How much each of the E = `count` entities of a frame attends to each other, (B, H, frames, E, E)."""
+    normed = norm(layer.norm_attention, x)
+    q = normed @ layer.attention.q.weight.T + layer.attention.q.bias
+    k = (normed @ layer.attention.kv.weight.T + layer.attention.kv.bias).chunk(2, -1)[0]
+    depth = q.shape[-1] // layer.attention.heads
+    q, k = (z.view(len(x), -1, count, layer.attention.heads, depth).permute(0, 3, 1, 2, 4) for z in (q, k))
+    return torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(depth), -1)
+
+
 def choices(layer: Any, queries: Tensor, keys: Tensor) -> Tensor:
     """P(group | token), (B, G, N), of queries (B, G, D) and projected keys (B, N, D)."""
     q, k = queries @ layer.query.weight.T, keys
@@ -192,14 +202,18 @@ def oracle(model: CausalHenasy, video: Tensor) -> dict[str, Tensor]:
     # The decoder over the whole clip.
     pooled = [torch.stack(slots[max(0, t - width + 1) : t + 1]).mean(0) for t in range(frames)]
     decoded, at = torch.cat(pooled, 1), places(range(frames), 0, E)
+    seen_by: list[Tensor] = []
     if config.decoder == "entity":
         for layer, table in zip(decoder.blocks, lags.get("decoder", ()), strict=True):
             q, kv = norm(layer.norm_entities, decoded), norm(layer.norm_patches, patches[-1])
             decoded = decoded + cross(layer.cross, table, q, kv, at, patches_at)
+            seen_by.append(looks(layer.attention, decoded, E))
             decoded = self_attention(layer.attention, decoded, at)
     norm_, linear = text_space
     decoded = (norm(norm_, decoded) @ linear.weight.T + linear.bias).view(batch, frames, E, -1)
     stacked = {name: torch.stack(values, 1) for name, values in out.items() if values}
+    if seen_by:
+        stacked["attention"] = torch.cat(seen_by, 1).mean(1)
     return stacked | {
         "video": decoded.mean(2),
         "entities": decoded,

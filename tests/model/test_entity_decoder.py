@@ -93,7 +93,7 @@ def test_a_decoder_equals_its_formula(sizes, layers, heads, seed, kind):
     decoder = decoder_of(name, seed, decoder_layers=layers, entity_heads=heads)
     entities, patches = inputs(*sizes)
     expected = torch.stack([oracle(decoder, e, p, heads) for e, p in zip(entities, patches, strict=True)])
-    torch.testing.assert_close(decoder(entities, patches), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(decoder(entities, patches)[0], expected, rtol=1e-9, atol=1e-9)
 
 
 @settings(max_examples=8, deadline=None)
@@ -102,8 +102,7 @@ def test_a_decoder_equals_its_formula(sizes, layers, heads, seed, kind):
 def test_what_entities_attend_to_is_what_the_layers_compute(heads, seed, kind):
     decoder = decoder_of(kind, seed, decoder_layers=1, entity_heads=heads)
     entities, patches = inputs()
-    decoded, looks = decoder.decode(entities, patches)
-    assert torch.equal(decoded, decoder(entities, patches))
+    _, looks = decoder(entities, patches)
     assert looks is not None
     block: Any = decoder.blocks[0]
     if kind == "entity":
@@ -124,12 +123,12 @@ def test_what_entities_attend_to_is_what_the_layers_compute(heads, seed, kind):
 
 
 def test_what_is_averaged_attends_to_nothing():
-    assert decoder_of("average").decode(*inputs())[1] is None
+    assert decoder_of("average")(*inputs())[1] is None
 
 
 def test_the_average_baseline_has_nothing_to_learn():
     decoder, (entities, patches) = decoder_of("average"), inputs()
-    assert torch.equal(decoder(entities, patches), entities)
+    assert torch.equal(decoder(entities, patches)[0], entities)
     assert not list(decoder.parameters())
 
 
@@ -137,10 +136,10 @@ def test_the_average_baseline_has_nothing_to_learn():
 @torch.no_grad()
 def test_entities_follow_their_order_and_patches_have_none(kind):
     decoder, (entities, patches) = decoder_of(kind), inputs()
-    decoded = decoder(entities, patches)
+    decoded, _ = decoder(entities, patches)
     assert decoded.shape == entities.shape
     order = torch.tensor([2, 0, 1])
-    moved = decoder(entities[:, order], patches[:, torch.randperm(27)])
+    moved, _ = decoder(entities[:, order], patches[:, torch.randperm(27)])
     torch.testing.assert_close(moved, decoded[:, order], rtol=1e-9, atol=1e-9)
 
 
@@ -148,8 +147,8 @@ def test_entities_follow_their_order_and_patches_have_none(kind):
 @torch.no_grad()
 def test_clips_of_a_batch_do_not_see_each_other(kind):
     decoder, (entities, patches) = decoder_of(kind), inputs()
-    alone = decoder(entities[1:], patches[1:])
-    torch.testing.assert_close(alone, decoder(entities, patches)[1:], rtol=1e-9, atol=1e-9)
+    alone, _ = decoder(entities[1:], patches[1:])
+    torch.testing.assert_close(alone, decoder(entities, patches)[0][1:], rtol=1e-9, atol=1e-9)
 
 
 @EVERY_KIND
@@ -157,7 +156,7 @@ def test_every_parameter_learns_and_both_inputs_count(kind):
     decoder, (entities, patches) = decoder_of(kind).train(), inputs()
     entities.requires_grad_()
     patches.requires_grad_()
-    decoder(entities, patches).square().sum().backward()
+    decoder(entities, patches)[0].square().sum().backward()
     assert [name for name, p in decoder.named_parameters() if p.grad is None or not p.grad.any()] == []
     assert entities.grad is not None
     assert entities.grad.any(-1).all()
@@ -170,7 +169,7 @@ def test_every_parameter_learns_and_both_inputs_count(kind):
 def test_bfloat16_autocast_is_finite(kind):
     decoder, (entities, patches) = decoder_of(kind).float().train(), inputs()
     with torch.autocast("cpu", torch.bfloat16):
-        decoded = decoder(entities.float().requires_grad_(), 50 * patches.float())
+        decoded, _ = decoder(entities.float().requires_grad_(), 50 * patches.float())
     decoded.float().square().sum().backward()
     assert decoded.isfinite().all()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in decoder.parameters())

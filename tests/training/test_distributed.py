@@ -36,6 +36,8 @@ def cases(tiny_recipe: Recipe) -> dict[str, Case]:
     found["paper, all trained, matched by frame"] = Case(
         recipe=replace(several, freeze=(), box_matching="frame", positives="verb_only")
     )
+    causal = replace(several, model=replace(recipe.model, attention="causal"), freeze=())
+    found["causal"] = Case(recipe=replace(causal, losses={**PAPER, "slot_consistency": 0.1}), boxless=0.25)
     found["broken"] = Case(recipe=several, broken=True)
     found["every loss"] = Case(recipe=replace(several, freeze=(), losses=dict.fromkeys(losses, 1.0)), boxless=0.25)
     return found

@@ -12,7 +12,6 @@ import torch
 
 from benchmarks._peak import peak_bytes
 from henasy_stream.backends.torch_backend import TorchBackend
-from henasy_stream.errors import UserError
 from training.config import Recipe, WorldData
 from training.data.world_batches import WorldBatches
 from training.losses import PAPER_LOSSES
@@ -195,11 +194,3 @@ def test_grounding_that_fails_in_silence_is_said(
     monkeypatch.setattr("training.trainer.grounding", lambda _: {"iou_chosen": 0.1, "iou_best": 0.3})
     Trainer(replace(tiny_recipe, steps=4, eval_every=2, log_every=1), tiny_data, tmp_path).run(quiet)
     assert caplog.text.count("words don't find their things") == 2
-
-
-def test_network_that_cannot_be_trained_yet_is_refused(
-    tiny_recipe: Recipe, tiny_data: WorldBatches, tmp_path: Path
-) -> None:
-    recipe = replace(tiny_recipe, model=replace(tiny_recipe.model, attention="causal"))
-    with pytest.raises(UserError, match="causal"):
-        Trainer(recipe, tiny_data, tmp_path)

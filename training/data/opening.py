@@ -162,8 +162,8 @@ def _open_world(
     recipe: Recipe, data: WorldData, pools: Path, ranks: Ranks, device: torch.device, console: Console
 ) -> WorldBatches:
     with first_rank_first(ranks):
-        pool = _pool(recipe, data, pools, "train", data.clips, console)
-        held_out = _pool(recipe, data, pools, "validation", data.val_clips, console)
+        pool = _pool(recipe, data, pools, "train", data.clips, data.lead, console)
+        held_out = _pool(recipe, data, pools, "validation", data.val_clips, 0, console)
     return WorldBatches(
         pool=pool,
         config=recipe.model,
@@ -176,7 +176,9 @@ def _open_world(
     )
 
 
-def _pool(recipe: Recipe, data: WorldData, root: Path, split: str, clips: int, console: Console) -> WorldPool:
+def _pool(
+    recipe: Recipe, data: WorldData, root: Path, split: str, clips: int, lead: int, console: Console
+) -> WorldPool:
     with progress_bar(console) as progress:
         task = progress.add_task(f"clips ({split})", total=clips, note="")
         pool = open_pool(
@@ -186,6 +188,7 @@ def _pool(recipe: Recipe, data: WorldData, root: Path, split: str, clips: int, c
             clips=clips,
             seed=data.seed,
             cut=data.cut * clips // data.clips,
+            lead=lead,
             progress=lambda n: progress.advance(task, n),
         )
         progress.update(task, completed=clips)

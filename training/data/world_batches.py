@@ -93,10 +93,13 @@ class WorldBatches:
     def __getitem__(self, step: int) -> Batch:
         epoch, place = divmod(step, self.steps_per_epoch)
         rows = self._rows(epoch, place)
-        change = _Change.draw(len(rows), self.data.jitter, np.random.default_rng((self.seed, epoch, place)))
+        rng = np.random.default_rng((self.seed, epoch, place))
+        change = _Change.draw(len(rows), self.data.jitter, rng)
+        first = int(rng.integers(self.data.lead + 1))  # streams begin at any time
         mine = self.ranks.share(len(rows))
         rows = rows[mine]
-        video, boxes = change[mine](normalise(self.pool.frames[rows], self.config), self.pool.boxes[rows])
+        seen = self.pool.frames[rows, first:], self.pool.boxes[rows, first:]
+        video, boxes = change[mine](normalise(seen[0], self.config), seen[1])
         verb = torch.from_numpy(self.pool.verb_class[rows].astype(np.int64))
         noun = torch.from_numpy(self.pool.noun_class[rows].astype(np.int64))
         spoken = phrases()
@@ -137,10 +140,9 @@ class WorldBatches:
             with torch.no_grad():
                 dictionary = F.normalize(model.encode_text(words[:-1]), dim=-1)
             pretrain_tower(
-                towers,
+                model,
                 self.frames,
                 len(self.pool),
-                self.config,
                 dictionary,
                 steps=self.data.tower_steps,
                 seed=self.seed,

@@ -39,7 +39,8 @@ _STREAM_S = 60.0
 class WorldPool:
     """Clips with what a detector and a narrator would tell of them.
 
-    frames: (M, T, S, S, 3) uint8.  instances: (M, T, S, S) uint8, 0 background, i + 1 for column i; for scoring only.
+    frames: (M, T, S, S, 3) uint8, T with the frames before the window.
+    instances: (M, T, S, S) uint8, 0 background, i + 1 for column i; for scoring only.
     boxes: (M, T, O, 4) float32 in 0..1 of the picture, NaN where not visible.
     noun: (M, O) int, true class of each object: index into NOUNS, HAND_INDEX, or ABSENT for padding; see `named`.
     """
@@ -69,22 +70,35 @@ class WorldPool:
 _ARRAYS = ("frames", "instances", "boxes", "noun", "target", "verb_class", "noun_class")
 
 
-def _single_clips(split: str, first: int, size: int, frames: int, span_s: float) -> Iterator[WorldClip]:
-    for seed in itertools.count(first):
-        yield render_clip(seed, split=split, size=(size, size), num_frames=frames, span_s=span_s)
+@dataclass(frozen=True, kw_only=True)
+class _Shot:
+    """How a clip is taken: side in pixels, frames of the window and before it, seconds of the window."""
+
+    size: int
+    num_frames: int
+    lead: int
+    span_s: float
 
 
-def _cut_clips(split: str, first: int, size: int, frames: int, span_s: float) -> Iterator[WorldClip]:
+def _single_clips(split: str, first: int, shot: _Shot) -> Iterator[WorldClip]:
+    square, frames = (shot.size, shot.size), shot.num_frames
     for seed in itertools.count(first):
-        cuts = cut_clips(seed, split, seconds=_STREAM_S, size=(size, size), num_frames=frames, span_s=span_s)
+        yield render_clip(seed, split=split, size=square, num_frames=frames, span_s=shot.span_s, lead=shot.lead)
+
+
+def _cut_clips(split: str, first: int, shot: _Shot) -> Iterator[WorldClip]:
+    square, frames = (shot.size, shot.size), shot.num_frames
+    for seed in itertools.count(first):
+        cuts = cut_clips(
+            seed, split, seconds=_STREAM_S, size=square, num_frames=frames, span_s=shot.span_s, lead=shot.lead
+        )
         # an object carried away for another may be one too many; its clip is left out
         yield from (clip for clip in cuts if len(clip.objects) <= MAX_OBJECTS)
 
 
-def _render_chunk(
-    kind: Kind, split: str, first: int, count: int, frames: int, size: int, span_s: float
-) -> dict[str, object]:
+def _render_chunk(kind: Kind, split: str, first: int, count: int, shot: _Shot) -> dict[str, object]:
     cv2.setNumThreads(1)
+    frames, size = shot.lead + shot.num_frames, shot.size
     out: dict[str, object] = {
         "frames": np.empty((count, frames, size, size, 3), np.uint8),
         "instances": np.empty((count, frames, size, size), np.uint8),
@@ -95,7 +109,7 @@ def _render_chunk(
         "noun_class": np.empty(count, np.int8),
         "narrations": [],
     }
-    clips = (_single_clips if kind == "single" else _cut_clips)(split, first, size, frames, span_s)
+    clips = (_single_clips if kind == "single" else _cut_clips)(split, first, shot)
     for i, clip in enumerate(itertools.islice(clips, count)):
         n = len(clip.objects)
         out["frames"][i], out["instances"][i] = clip.frames, clip.instances  # type: ignore[index]
@@ -114,9 +128,8 @@ def _renderer_digest() -> str:
     return digest.hexdigest()
 
 
-def _key(config: HenasyConfig, split: str, clips: int, cut: int, seed: int) -> str:
-    vision = config.vision
-    text = f"{split}/{clips}/{cut}/{seed}/{vision.image_size}/{vision.num_frames}/{config.preprocess.span_s}"
+def _key(shot: _Shot, split: str, clips: int, cut: int, seed: int) -> str:
+    text = f"{split}/{clips}/{cut}/{seed}/{shot}"
     return f"{split}-{clips}-{hashlib.sha256((_renderer_digest() + text).encode()).hexdigest()[:12]}"
 
 
@@ -128,6 +141,7 @@ def open_pool(
     clips: int,
     seed: int,
     cut: int = 0,
+    lead: int = 0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> WorldPool:
     """Open the pool of these values, rendering it first if it is not there.
@@ -139,22 +153,24 @@ def open_pool(
         clips: size of the pool.
         seed: pools of different seeds share no clip.
         cut: how many of the clips are cut out of streams (`cut_clips`); the others are `render_clip`'s.
+        lead: so many frames of a clip come before the window that its narration tells of.
         progress: told how many clips have just been rendered.
     """
-    folder = root / _key(config, split, clips, cut, seed)
+    vision = config.vision
+    shot = _Shot(size=vision.image_size, num_frames=vision.num_frames, lead=lead, span_s=config.preprocess.span_s)
+    folder = root / _key(shot, split, clips, cut, seed)
     if not (folder / "narrations.json").exists():
-        _render_pool(folder, config, split, clips, cut, seed, progress)
+        _render_pool(folder, shot, split, clips, cut, seed, progress)
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
     narrations = tuple(json.loads((folder / "narrations.json").read_text()))
     return WorldPool(**arrays, narrations=narrations)
 
 
 def _render_pool(
-    folder: Path, config: HenasyConfig, split: str, clips: int, cut: int, seed: int, progress: Callable[[int], None]
+    folder: Path, shot: _Shot, split: str, clips: int, cut: int, seed: int, progress: Callable[[int], None]
 ) -> None:
     building = folder.with_name(f"{folder.name}.{os.getpid()}.building")
     building.mkdir(parents=True, exist_ok=True)
-    size, frames, span_s = config.vision.image_size, config.vision.num_frames, config.preprocess.span_s
     stores: dict[str, np.memmap] = {}
     narrations: list[str] = []
     base = 10_000_000 * seed
@@ -168,9 +184,7 @@ def _render_pool(
                 split,
                 base + start,
                 min(_CHUNK, clips - start),
-                frames,
-                size,
-                span_s,
+                shot,
             )
             for start in starts
         ]

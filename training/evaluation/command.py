@@ -34,15 +34,15 @@ def _show(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:
 
 def _world(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], dict[str, object]]:
     """Scores by split, and what the weights say of their training."""
+    from henasy_stream.model.causal import build_henasy
     from henasy_stream.model.checkpoints import load_strictly, load_weights
-    from henasy_stream.model.henasy import Henasy
     from training.data.world_pool import open_pool
     from training.evaluation.world import CHOICES, score_world
 
     if options.clips < 50 * CHOICES:
         raise UserError(f"--clips {options.clips}: give at least {50 * CHOICES}, or there are too few distractors")
     state, config, metadata = load_weights(options.weights)
-    model = Henasy(config)
+    model = build_henasy(config)
     load_strictly(model, state, options.weights)
     model.eval()
     splits = (options.split,) if options.split else ("heldout", "pairs")
