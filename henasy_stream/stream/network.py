@@ -104,13 +104,13 @@ class Network:
                 )
             return Look(output=output, state=None, stamps=stamps, coverage=ring.coverage, steps=1, notice=notice)
         notice = None
-        if new > len(stamps):
-            notice = f"{new - 1} samples are missing: the network's memory of {len(stamps)} starts afresh, tracks go on"
-        elif new > 1 and pace.behind:
+        if new > 1 and pace.behind:
             notice = (
                 f"a step takes {pace.step_s:.2f} s, longer than the {pace.period_s:.2f} s between two samples: "
                 "after each missed one the network's memory starts afresh; tracks go on"
             )
+        elif new > len(stamps):
+            notice = f"{new - 1} samples are missing: the network's memory of {len(stamps)} starts afresh, tracks go on"
         if notice is not None:
             state, new = state.reset(), 1
         for image in clip[-new:]:
