@@ -184,6 +184,6 @@ class StreamConfig:
     birth_hits: int = 2
     lost_s: float = 2.0
     gap_s: float = 2.0
-    caption_hold_s: float = 0.5
+    caption_hold_s: float = 1.0
     embeddings: bool = False
     entities: Literal["own", "outside"] = "own"
