@@ -27,6 +27,8 @@ from henasy_stream.config import HenasyConfig
 from henasy_stream.errors import UserError
 
 FORMAT = "henasy-stream weights 1"
+TEXT_TOWER = "towers.text"
+"""How the names of a HENASY's text tower and its projection begin."""
 
 LAVILA_NAMES: tuple[tuple[str, str], ...] = (
     (r"module\.", ""),
@@ -50,7 +52,9 @@ def from_lavila_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def save_weights(path: str | Path, state: Mapping[str, Tensor], config: HenasyConfig, **metadata: Any) -> None:
+def save_weights(
+    path: str | Path, state: Mapping[str, Tensor], config: HenasyConfig, *, text_from: str = "", **metadata: Any
+) -> None:
     """Write tensors to `path` and `config` with `metadata` to the same name ending in `.json`.
 
     Both files appear complete or not at all.  Tensors keep their dtype.
@@ -59,6 +63,7 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], config: HenasyCo
         path: ends in `.safetensors`.
         state: parameters by name, no two of them sharing memory.
         config: the sizes that fit them.
+        text_from: name of the weights in the same folder whose text tower is this one's, which `state` then lacks.
         **metadata: anything that JSON can hold.
     """
     path = Path(path)
@@ -67,6 +72,8 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], config: HenasyCo
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     note = {"format": FORMAT, "config": msgspec.to_builtins(config), "metadata": metadata}
+    if text_from:
+        note["text_from"] = text_from
     text = json.dumps(note, indent=1, ensure_ascii=False) + "\n"
     write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata={"format": "pt"}))
     write_atomically(path.with_suffix(".json"), lambda temporary: Path(temporary).write_text(text, "utf-8"))
@@ -96,6 +103,12 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], HenasyConfig, dic
     metadata = note.get("metadata", {})
     if not isinstance(metadata, dict):
         raise UserError(f"{beside}: metadata must be an object, not {type(metadata).__name__}")
+    if "text_from" in note:
+        other = note["text_from"]
+        if not isinstance(other, str) or Path(other).name != other:
+            raise UserError(f"{beside}: text_from must be the name of a file in the same folder, not {other!r}")
+        lent = read_safetensors(path.with_name(other))
+        state |= {name: tensor for name, tensor in lent.items() if name.startswith(TEXT_TOWER)}
     return state, config, metadata
 
 

@@ -141,3 +141,27 @@ def test_whole_numbers_in_place_of_weights_are_refused():
     state = model.state_dict() | {"weight": torch.ones(2, 2, dtype=torch.int64)}
     with pytest.raises(UserError, match=r"1 misshapen \(weight of torch\.int64\)"):
         load_strictly(model, state, "some.pth")
+
+
+def test_a_text_tower_may_lie_in_other_weights_of_the_folder(tmp_path):
+    lender = {
+        "towers.text.ln.weight": torch.ones(3),
+        "towers.text_projection": torch.eye(2),
+        "towers.other": STATE["a"],
+    }
+    save_weights(tmp_path / "lender.safetensors", lender, HenasyConfig.demo())
+    save_weights(tmp_path / "own.safetensors", {"a": STATE["a"]}, HenasyConfig.demo(), text_from="lender.safetensors")
+    state, _, _ = load_weights(tmp_path / "own.safetensors")
+    assert state.keys() == {"a", "towers.text.ln.weight", "towers.text_projection"}
+    assert torch.equal(state["towers.text_projection"], torch.eye(2))
+    (tmp_path / "lender.safetensors").unlink()
+    with pytest.raises(UserError, match=r"lender\.safetensors does not exist"):
+        load_weights(tmp_path / "own.safetensors")
+
+
+@pytest.mark.parametrize("name", ["../other.safetensors", "/etc/passwd", "sub/other.safetensors", 7, ["a"]])
+def test_other_weights_are_named_within_the_folder_only(weights, name):
+    note = json.loads(weights.with_suffix(".json").read_text())
+    weights.with_suffix(".json").write_text(json.dumps(note | {"text_from": name}))
+    with pytest.raises(UserError, match="text_from must be the name of a file in the same folder"):
+        load_weights(weights)
