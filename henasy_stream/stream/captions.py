@@ -20,8 +20,10 @@ from henasy_stream.types import Alternative, Caption, FloatArray, Track
 
 UNGROUNDED = 0.25
 """Weight of a phrase none of whose nouns is seen; one whose nouns are all seen, or that has no known noun, weighs 1."""
-MARGIN = 2.0
+MARGIN = 100.0
 """A phrase this many times as probable as the segment's own opens a new segment at once."""
+SMOOTHING = 0.25
+"""Time constant of the evidence, as a share of the time that a lead must hold."""
 _ALTERNATIVES = 3
 
 
@@ -111,7 +113,8 @@ class CaptionBook:
     """The open segment and the evidence for all phrases.
 
     smoothed: (P,) log-probabilities averaged over time.  segment_id: 0 when no segment is open.  phrase: index of its
-    text.  losing_ns: since when another phrase is more probable, None while none is.  updated_ns: the last hop.
+    text.  losing_ns: the middle of the first window since when another phrase is more probable, None while none is.
+    updated_ns: the last hop.
     """
 
     smoothed: FloatArray
@@ -135,22 +138,26 @@ class CaptionBook:
     ) -> tuple[CaptionBook, tuple[Caption, ...]]:
         """One hop with the window's log-probabilities (P,); returns the book and the segment that it closed, if any.
 
-        Evidence is averaged with time constant `hold_s`.  Another phrase opens a new segment when the segment's own has
-        not been the best for `hold_s`, or at once when it is MARGIN times as probable.  Segments touch: the new one
-        starts, and the old one ends, where the old phrase ceased to be the best.
+        Evidence is averaged with time constant `SMOOTHING * hold_s`.  Another phrase opens a new segment when the
+        segment's own has not been the best for `hold_s`, or at once when it is MARGIN times as probable.  Segments
+        touch: the new one starts, and the old one ends, in the middle of the first window in which the old phrase was
+        no longer the best, for that is the moment that a window speaks of.
         """
         if not self.segment_id:
             return self._opened(log_probabilities, window_start_ns, stamp_ns), ()
-        rate = 1.0 - np.exp((self.updated_ns - stamp_ns) / 1e9 / hold_s) if hold_s > 0 else 1.0
+        constant_s = SMOOTHING * hold_s
+        rate = 1.0 - np.exp((self.updated_ns - stamp_ns) / 1e9 / constant_s) if hold_s > 0 else 1.0
         smoothed = log_softmax(self.smoothed + np.float32(rate) * (log_probabilities - self.smoothed))
         best = int(smoothed.argmax())
         book = replace(self, smoothed=smoothed, updated_ns=stamp_ns, score=float(np.exp(smoothed[self.phrase])))
         if best == self.phrase:
             return replace(book, end_ns=stamp_ns, losing_ns=None), ()
-        since = stamp_ns if self.losing_ns is None else self.losing_ns
+        moment = (window_start_ns + stamp_ns) // 2
+        since = moment if self.losing_ns is None else self.losing_ns
         lead = float(smoothed[best] - smoothed[self.phrase])
-        if stamp_ns - since < hold_s * 1e9 and lead < np.log(MARGIN):
+        if moment - since < hold_s * 1e9 and lead < np.log(MARGIN):
             return replace(book, losing_ns=since), ()
+        since = max(since, self.start_ns)
         book, closed = replace(book, end_ns=since).close(texts)
         return book._opened(smoothed, since, stamp_ns), closed
 

@@ -61,7 +61,7 @@ def test_a_narrow_lead_must_hold():
     narrow = evidence(0.40, 0.55, 0.05)
     _, captions, closed = play([A] * 4 + [narrow] * 10)
     changed = next(i for i, c in enumerate(captions) if c.segment_id == 2)
-    leading = (closed[0].end_ns - SECOND) // HOP
+    leading = (closed[0].end_ns - SECOND // 2) // HOP  # the window of that middle
     assert (changed - leading) * HOP >= 0.5 * SECOND
     assert captions[changed].start_ns == closed[0].end_ns
 
