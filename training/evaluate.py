@@ -9,8 +9,9 @@
     python training/evaluate.py world
     python training/evaluate.py stream record.jsonl
     python training/evaluate.py tracking
+    python training/evaluate.py segmentation
 
-The last three are about the synthetic world, which needs no data.
+The last four are about the synthetic world, which needs no data.
 """
 
 from __future__ import annotations

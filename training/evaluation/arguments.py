@@ -14,7 +14,7 @@ DEMO = ROOT / "henasy_stream" / "weights" / "demo.safetensors"
 
 
 def parser() -> argparse.ArgumentParser:
-    """One subcommand for each table of the paper, and `world`, `stream`, `tracking` and `own` beside them."""
+    """One subcommand for each table of the paper, and `world`, `stream`, `tracking`, `segmentation` and `own` beside them."""
     top = argparse.ArgumentParser(prog="evaluate.py", description="Scores of a model or of a record.")
     commands = top.add_subparsers(dest="command", required=True)
 
@@ -42,6 +42,12 @@ def parser() -> argparse.ArgumentParser:
         default=5,
         help="on how many of them frames are dropped and the frame rate changes (default 5)",
     )
+
+    segmentation = commands.add_parser("segmentation", help="captions as segments of action, on plain and hard streams")
+    segmentation.add_argument("--weights", default="demo", help="default: the weights that ship with the package")
+    segmentation.add_argument("--streams", type=from_one, default=10, help="how many of each kind (default 10)")
+    segmentation.add_argument("--seconds", type=from_one, default=60, help="length of a stream (default 60)")
+    segmentation.add_argument("--seed", type=int, default=201, help="of the first stream (default 201)")
 
     egomcq = commands.add_parser("egomcq", help="which of five clips does a narration tell of")
     egomcq.add_argument("annotations", type=Path, help="egomcq.json")

@@ -143,6 +143,16 @@ def _tracking(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]],
     return scores, about, f"ids on {options.streams} hard streams of {options.seconds} s"
 
 
+def _segmentation(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], dict[str, Any], str]:
+    from henasy_stream.loading import load
+    from training.evaluation.segmentation import score_segmentation
+
+    seeds = range(options.seed, options.seed + options.streams)
+    scores = score_segmentation(load(options.weights), seeds=seeds, seconds=options.seconds)
+    about = {name: getattr(options, name) for name in ("weights", "streams", "seconds", "seed")}
+    return scores, about, f"captions as segments on {options.streams} plain and hard streams of {options.seconds} s"
+
+
 def _synthetic(options: argparse.Namespace) -> None:
     title: str
     about: Mapping[str, object]
@@ -151,6 +161,8 @@ def _synthetic(options: argparse.Namespace) -> None:
         title = f"{options.weights.name} on the synthetic world"
     elif options.command == "tracking":
         scores, about, title = _tracking(options)
+    elif options.command == "segmentation":
+        scores, about, title = _segmentation(options)
     else:
         scores, about, title = _streams(options.records)
     _show(title, scores)
