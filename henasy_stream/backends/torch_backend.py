@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from henasy_stream.backends.base import NetworkState
+from henasy_stream.backends.torch_stem import StemMemory
 from henasy_stream.config import HenasyConfig
 from henasy_stream.errors import UserError
 from henasy_stream.model.causal import CausalHenasy, build_henasy
@@ -20,6 +21,7 @@ from henasy_stream.model.causal_state import CausalState
 from henasy_stream.model.checkpoints import load_strictly, load_weights
 from henasy_stream.model.henasy import Henasy, HenasyOutput
 from henasy_stream.model.lavila import DualEncoder, inflate_temporal
+from henasy_stream.model.timesformer import ConvStem, TimeSformer
 from henasy_stream.model.tokenizer import ClipTokenizer
 from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, SavedNetworkState, UInt8Array
 
@@ -98,6 +100,7 @@ class TorchBackend:
         self._device = torch.device(device)
         self._model = model.eval().requires_grad_(False).to(self._device)
         self._threads = 1 if config.vision.width < _SMALL_WIDTH else torch.get_num_threads()
+        self._stem = _stem_memory(self._model, self._device)
         self._tokenizer = ClipTokenizer(config.text.context)
         self._mean = torch.tensor(config.preprocess.mean, device=self._device).view(1, 3, 1, 1)
         self._scale = 1 / torch.tensor(config.preprocess.std, device=self._device).view(1, 3, 1, 1)
@@ -123,7 +126,10 @@ class TorchBackend:
             video = self._normalise(clip)
             if isinstance(self._model, DualEncoder):
                 return NetworkOutput(video_embedding=_unit(self._model.encode_video(video))[0])
-            return self._output(self._model(video))
+            if self._stem is None:
+                return self._output(self._model(video))
+            tower = self._model.towers.visual(video, self._stem(clip, video[0]))
+            return self._output(self._model.assemble(tower, len(clip)))
 
     def initial_state(self) -> CausalState:
         """See `Backend.initial_state`; its rings stay on the device."""
@@ -165,6 +171,15 @@ class TorchBackend:
             for rows in torch.split(order, _TEXT_BATCH):
                 found[rows.numpy()] = _unit(self._model.encode_text(tokens[rows].to(self._device)))
         return found
+
+
+def _stem_memory(model: Henasy | DualEncoder, device: torch.device) -> StemMemory | None:
+    """Where it is worth it (docs/performance.md): for convolutions on a CPU; not measured on a GPU."""
+    if isinstance(model, Henasy) and type(model) is not CausalHenasy and device.type == "cpu":
+        tower = model.towers.visual
+        if isinstance(tower, TimeSformer) and isinstance(tower.patch_embed, ConvStem):
+            return StemMemory(tower.patch_embed, 2 * tower.config.num_frames)
+    return None
 
 
 @contextmanager

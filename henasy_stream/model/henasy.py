@@ -14,6 +14,7 @@ from henasy_stream.model.entity_decoder import EntityDecoder
 from henasy_stream.model.entity_encoder import EntityEncoder, patches_of
 from henasy_stream.model.grouping import Assignment, at_least_float32
 from henasy_stream.model.lavila import DualEncoder
+from henasy_stream.model.timesformer import VisionOutput
 
 
 class HenasyOutput(NamedTuple):
@@ -72,8 +73,11 @@ class Henasy(nn.Module):
         Raises:
             ValueError: more frames than the weights know, or another picture size.
         """
-        seen_by_tower = self.towers.visual(video)
-        seen = self.entity_encoder(seen_by_tower.hidden, video.shape[1], seen_by_tower.fine)
+        return self.assemble(self.towers.visual(video), video.shape[1])
+
+    def assemble(self, seen_by_tower: VisionOutput, frames: int) -> HenasyOutput:
+        """All that comes after the global encoder; `frames` is T."""
+        seen = self.entity_encoder(seen_by_tower.hidden, frames, seen_by_tower.fine)
         patches = patches_of(seen_by_tower.hidden[-1])
         decoded, attention = self.entity_decoder(seen.pooled, patches)
         entities = self.text_space(decoded)

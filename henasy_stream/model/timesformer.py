@@ -34,6 +34,13 @@ class VisionOutput(NamedTuple):
         return self.tokens[:, 0]
 
 
+class Stemmed(NamedTuple):
+    """What a stem makes of F frames: patches (F, K, D), and fine (F, C, 2*grid, 2*grid) or None."""
+
+    patches: Tensor
+    fine: Tensor | None
+
+
 class PatchStem(nn.Module):
     """One convolution without bias, patches side by side, as in LaViLa."""
 
@@ -115,32 +122,36 @@ class TimeSformer(nn.Module):
         for embedding in (self.cls_token, self.pos_embed, self.temporal_embed):
             nn.init.normal_(embedding, std=scale)
 
-    def embed(self, video: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(B, T, 3, S, S) -> (B, 1 + T*K, D), the input of the first block, and the finer features of the stem."""
+    def embed(self, video: Tensor, stemmed: Stemmed | None = None) -> tuple[Tensor, Tensor | None]:
+        """(B, T, 3, S, S) -> (B, 1 + T*K, D), the input of the first block, and the finer features of the stem.
+
+        `stemmed`: the stem's output of the B*T frames, where it is known already.
+        """
         batch, frames, channels, height, width = video.shape
         size = self.config.image_size
         if (channels, height, width) != (3, size, size):
             raise ValueError(f"frames of {channels}x{height}x{width} do not fit a model for 3x{size}x{size}")
         if not 1 <= frames <= self.config.num_frames:
             raise ValueError(f"{frames} frames do not fit a model for 1 to {self.config.num_frames} frames")
-        patches, fine = self.patch_embed(video.flatten(0, 1))
+        patches, fine = self.patch_embed(video.flatten(0, 1)) if stemmed is None else stemmed
         patches = patches.view(batch, frames, -1, self.config.width)
         place = self.pos_embed[:, None, 1:] + self.temporal_embed[:, :frames, None]
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(batch, -1, -1)
         tokens = self.ln_pre(torch.cat([cls, (patches + place).flatten(1, 2)], 1))
         return tokens, None if fine is None else fine.unflatten(0, (batch, frames))
 
-    def forward(self, video: Tensor) -> VisionOutput:
+    def forward(self, video: Tensor, stemmed: Stemmed | None = None) -> VisionOutput:
         """Encode clips.
 
         Args:
             video: (B, T, 3, S, S), float, normalised; T may be less than `num_frames`.
+            stemmed: the stem's output of the B*T frames, where it is known already.
 
         Raises:
             ValueError: too many frames, or frames of another size.
         """
         frames = video.shape[1]
-        tokens, fine = self.embed(video)
+        tokens, fine = self.embed(video, stemmed)
         hidden = [tokens]
         for block in self.blocks:
             hidden.append(block(hidden[-1], prefix=1, frames=frames))
