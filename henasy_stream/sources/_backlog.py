@@ -7,6 +7,7 @@ from statistics import median
 
 _PAUSE_S = 0.5
 _PAUSE_PERIODS = 3
+_WAITED_PERIODS = 0.7
 _KEPT, _ENOUGH = 15, 5
 
 
@@ -22,11 +23,16 @@ class Backlog:
         self._gaps: deque[float] = deque(maxlen=_KEPT)
         self._behind_s = 0.0
 
-    def is_late(self, gap_s: float) -> bool:
-        """Whether the picture that came `gap_s` seconds after the one before it had waited."""
+    def is_late(self, gap_s: float, waited_s: float) -> bool:
+        """Whether a picture had waited in a buffer.
+
+        Args:
+            gap_s: seconds since the picture before it was taken.
+            waited_s: seconds that taking it took; on a busy machine that is less than `gap_s`.
+        """
         period_s = median(self._gaps) if len(self._gaps) >= _ENOUGH else float("inf")
         if self._behind_s > 0:
-            if gap_s < period_s / 2:
+            if waited_s < _WAITED_PERIODS * period_s:
                 self._behind_s -= period_s - gap_s
                 return self._behind_s > 0
             self._behind_s = 0.0

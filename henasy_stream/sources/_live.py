@@ -160,7 +160,7 @@ class LiveSource(SourceBase):
         capture, limits = connection.capture, self._limits
         self._stamps.restart("device" if connection.device_time else "receive")
         rate, backlog, sight = RateCheck(connection.expected_fps), Backlog(), Sight(limits.freeze_s)
-        last_picture = time.monotonic()
+        last_picture = last_taken = time.monotonic()
         refused_s = 0.0
         patience = limits.first_s
         self._freeze.restart(last_picture)
@@ -168,14 +168,19 @@ class LiveSource(SourceBase):
             grabber.alive(patience + 1.0)  # a driver that times out by itself need not be left behind
             asked, grabbed = time.monotonic(), grab(capture)
             now, now_ns = time.monotonic(), time.monotonic_ns()
-            late = grabbed and backlog.is_late(now - last_picture)
-            image = retrieve_rgb(capture) if grabbed else None
             if grabber.stopping:
                 return "closed"
             if grabbed:
                 refused_s = 0.0
+                late = backlog.is_late(now - last_taken, now - asked)
+                last_taken = now
+                if late and self._stamps.source == "receive":
+                    last_picture = now
+                    self._pass_over(grabber)
+                    continue
             elif now - asked > limits.ended_s:
                 refused_s = -math.inf  # it waited in vain, which is silence and no end
+            image = retrieve_rgb(capture) if grabbed else None
             if image is None:
                 if connection.gone():
                     return f"the {self._what} is unplugged"
@@ -199,16 +204,22 @@ class LiveSource(SourceBase):
                 self._notice(
                     f"{self.uri}: the driver's stamps {self._stamps.doubt}; frames are stamped on arrival instead"
                 )
-            late = late and self._stamps.source == "receive"
-            self._deliver(grabber, image, stamp_ns, late=late, seen=sight.look(blind, now))
+            self._deliver(grabber, image, stamp_ns, seen=sight.look(blind, now))
             measured = rate.add(now) if change == "new" else None
             if measured is not None and not self._slow_told:
                 self._slow_told = True
                 due = f"{measured:.1f} fps arrive, {connection.expected_fps:g} are due"
                 self._notice(f"{self.uri}: {due}; {connection.slow_hint}")
 
-    def _deliver(self, grabber: Grabber, image: UInt8Array, stamp_ns: int, *, late: bool, seen: str) -> None:
-        """Leaves a picture for the reader, or counts it as dropped if it is late; `seen` says what is wrong with it."""
+    def _pass_over(self, grabber: Grabber) -> None:
+        """Counts a picture that is too old to be delivered."""
+        with self._lock:
+            if not grabber.stopping:
+                self._frames_in += 1
+                self._late += 1
+
+    def _deliver(self, grabber: Grabber, image: UInt8Array, stamp_ns: int, *, seen: str) -> None:
+        """Leaves a picture for the reader; `seen` says why nothing is to be seen on it."""
         with self._lock:
             if grabber.stopping:
                 return
@@ -219,11 +230,6 @@ class LiveSource(SourceBase):
                 self._status = SourceStatus(state="RUNNING", reason=seen, since_ns=since_ns)
                 if seen:
                     self._notice(f"{self.uri}: {seen}")
-            index = self._frames_in
-            self._frames_in += 1
-            if late:
-                self._late += 1
-                return
             reset, self._reset = self._reset, None
             if self._size not in (None, image.shape):
                 reset = reset or f"resolution changed to {image.shape[1]}x{image.shape[0]}"
@@ -232,13 +238,14 @@ class LiveSource(SourceBase):
                 Frame(
                     image=image,
                     stamp_ns=stamp_ns,
-                    index=index,
+                    index=self._frames_in,
                     source=self.uri,
                     clock="monotonic",
                     stamp_source=self._stamps.source,
                     reset=reset,
                 )
             )
+            self._frames_in += 1
 
     def _lose(self, grabber: Grabber, reason: str) -> None:
         with self._lock:

@@ -17,13 +17,13 @@ Picture = Callable[[int], UInt8Array]
 """Frame number to RGB (H, W, 3)."""
 
 
-def cup(width: int = 320, height: int = 240) -> Picture:
+def cup(width: int = 320, height: int = 240, speed: int = 4) -> Picture:
     """A red square, which the fake network calls a cup, on grey; it moves, so no picture equals the one before."""
 
     def paint(index: int) -> UInt8Array:
         image = np.full((height, width, 3), GROUND, np.uint8)
         side = height // 4
-        x = 10 + 4 * index % (width - side - 20)
+        x = 10 + speed * index % (width - side - 20)
         image[height // 3 : height // 3 + side, x : x + side] = COLOURS["cup"]
         return image
 
@@ -54,6 +54,7 @@ class NetworkCamera:
         silent: sends nothing, the connection stays.
         sent: pictures sent to all readers so far.
         connections: how many readers have connected so far.
+        painted_ns: Unix times of the pictures; the first is of index 1.
     """
 
     def __init__(self, picture: Picture | None = None, *, fps: float = 20.0) -> None:
@@ -64,6 +65,7 @@ class NetworkCamera:
         self.silent = False
         self.sent = 0
         self.connections = 0
+        self.painted_ns: list[int] = []
         self._index = 0
         self._part = b""
         self._server: _Server | None = None
@@ -115,6 +117,7 @@ class NetworkCamera:
                 continue
             if not (self.frozen and self._part):
                 self._index += 1
+                self.painted_ns.append(time.time_ns())
                 bgr = cv2.cvtColor(self.picture(self._index), cv2.COLOR_RGB2BGR)
                 jpeg = cv2.imencode(".jpg", bgr)[1].tobytes()
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"

@@ -23,7 +23,7 @@ class Node:
     arguments: of the command line, besides `--headless` and `--record`.
     module: what is run.
     environment: variables to add.
-    before: a command that runs the node's, such as `setpriv …`.
+    record: where the record goes instead.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class Node:
         *arguments: str,
         module: str = FAKE,
         environment: Mapping[str, str] | None = None,
-        before: Sequence[str] = (),
+        record: Path | None = None,
     ) -> None:
-        self.record = folder / "record.jsonl"
+        self.record = record or folder / "record.jsonl"
         self._said = folder / "stderr.txt"
         self._read = 0
         self._messages: list[dict[str, Any]] = []
         self._marked = self._marked_said = 0
-        command = [*before, sys.executable, "-m", module, *arguments, "--headless", "--record", str(self.record)]
+        command = [sys.executable, "-m", module, *arguments, "--headless", "--record", str(self.record)]
         with self._said.open("wb") as stderr:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env={**os.environ, "COLUMNS": "200", **(environment or {})}, stderr=stderr
