@@ -72,22 +72,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m henasy_stream.client", description="Prints what a node publishes.  Ctrl-C ends it."
     )
-    parser.add_argument("endpoint", nargs="?", default=DEFAULT_ENDPOINT, help="default: %(default)s")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="endpoint",
+        help=f"default: {DEFAULT_ENDPOINT}; with --control: get, set TEXT …, add TEXT … or remove TEXT …",
+    )
+    parser.add_argument("--control", metavar="ADDRESS", help="change what the node looks for; see docs/queries.md")
     parser.add_argument("--topics", default="caption,tracks", help="comma-separated; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, as in a record")
     parser.add_argument("--count", type=int, default=0, metavar="N", help="end after N messages")
     parser.add_argument("--timeout", type=float, metavar="S", help="fail when no message came for S seconds")
     parser.add_argument("--curve", metavar="FILE", help="the publisher's public key, when it publishes with CURVE")
     options = parser.parse_args(arguments)
-    topics = [name.strip() for name in options.topics.split(",")]
     try:
+        if options.control is not None:
+            return _control(options)
+        if len(options.words) > 1:
+            raise UserError(f"{' '.join(options.words)}: one endpoint; texts to look for need --control ADDRESS")
         with subscribe(
-            options.endpoint, topics, latest=False, timeout_s=options.timeout, curve_public_file=options.curve
+            options.words[0] if options.words else DEFAULT_ENDPOINT,
+            [name.strip() for name in options.topics.split(",")],
+            latest=False,
+            timeout_s=options.timeout,
+            curve_public_file=options.curve,
         ) as messages:
             return _print_all(messages, as_json=options.json, count=options.count)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _control(options: argparse.Namespace) -> int:
+    from henasy_stream.control import Request, ask
+
+    verb, *texts = options.words or [""]
+    requests = {
+        "get": Request(get="queries"),
+        "set": Request(set_queries=tuple(texts)),
+        "add": Request(add=tuple(texts)),
+        "remove": Request(remove=tuple(texts)),
+    }
+    if verb not in requests or (verb == "get" and texts):
+        raise UserError(f"--control, then {verb!r}: write get, set TEXT …, add TEXT … or remove TEXT …")
+    timeout_s = 10.0 if options.timeout is None else options.timeout
+    reply = ask(options.control, requests[verb], timeout_s=timeout_s, curve_public_file=options.curve)
+    for text in reply.queries:
+        print(text)
+    return 0
 
 
 def _print_all(messages: Subscription, *, as_json: bool, count: int) -> int:

@@ -102,6 +102,15 @@ def _configure(
     }
     for option, value in options.items():
         socket.setsockopt(option, value)
+    use_curve(socket, curve_public_file)
+
+
+def use_curve(socket: zmq.Socket[bytes], curve_public_file: str | Path | None) -> None:
+    """Has a client's socket talk to nobody but the holder of the secret key that belongs to the `.key` file, if any.
+
+    Raises:
+        UserError: the key cannot be read.
+    """
     if curve_public_file is None:
         return
     try:

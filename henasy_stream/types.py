@@ -243,13 +243,34 @@ class SavedNetworkState:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """Probability = 1 / (1 + exp(-(slope * log odds + offset))); from `threshold` on a query counts as present."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueryCalibration:
+    """From what the network says of a query to how often that is right, for things and for actions.
+
+    Fitted on data that was not trained on: `python training/calibrate.py`.
+    """
+
+    entity: Calibration = Calibration()
+    action: Calibration = Calibration()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
     """What the rest of the program must know about the weights; never the network itself.
 
     `mean` and `std` are on the 0..255 scale, RGB.  `span_s` is the time from the first to the last of the
     `num_frames` sampled frames.  `background` is the text whose similarity marks a slot that holds nothing (None
     when the weights were not trained with one).  `attention`: how the network was trained to run, see
-    docs/streaming.md.  `temperature` divides cosines before every softmax.
+    docs/streaming.md.  `temperature` divides cosines before every softmax.  `queries` is None for weights whose answers
+    to queries were never held against the truth.
     """
 
     model_id: str
@@ -269,5 +290,6 @@ class ModelSpec:
     nouns: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
+    queries: QueryCalibration | None = None
     synthetic: bool = False
     """True when the weights know only the synthetic world: labels on real video then mean nothing."""

@@ -13,7 +13,8 @@ from henasy_stream.errors import UserError
 from henasy_stream.preprocess import View, is_plain
 from henasy_stream.stream.network import Network, Pace
 from henasy_stream.stream.phrases import Progress, VerbNounPairs
-from henasy_stream.stream.reader import Reader, Result
+from henasy_stream.stream.queries import QueryBank
+from henasy_stream.stream.reader import Reader
 from henasy_stream.stream.reading import Window
 from henasy_stream.stream.sampler import Sampler, SampleRing, choose_hop
 from henasy_stream.stream.state import StreamState
@@ -99,7 +100,15 @@ class Engine:
         With entities, the track that answers a text takes it as its label and its `query`.  Without, the texts are
         scored for the whole window and appended to the caption's alternatives.
         """
-        self._reader.set_queries(texts)
+        self.use_queries(self.prepare_queries(texts))
+
+    def prepare_queries(self, texts: Sequence[str]) -> QueryBank:
+        """Embeds texts for `use_queries`; another thread may do that while `step` runs."""
+        return self._reader.asker.bank(texts, self._reader.queries, self._turns.stream)
+
+    def use_queries(self, bank: QueryBank) -> None:
+        """Looks for what `prepare_queries` returned from the next window on; between two steps only."""
+        self._reader.queries = bank
 
     def warm_up(self) -> float:
         """Runs the network over grey pictures, so that the first real one is not slow; returns the seconds."""
@@ -114,7 +123,7 @@ class Engine:
             fingerprint=self._fingerprint,
             ring=SampleRing.empty(self.spec.num_frames, self.spec.image_size),
             books=self._reader.empty(),
-            last=Result(),
+            last=self._reader.nothing(),
             network=self._network.initial_state(),
         )
 
@@ -185,6 +194,7 @@ class Engine:
             tracks=ended + tuple(track for track in last.tracks if due or track.state != "removed"),
             caption=last.caption,
             closed=closed,
+            queries=last.queries,
             masks=last.masks,
             reset=reason,
             fresh=due,
@@ -221,7 +231,7 @@ class Engine:
             state,
             ring=replace(state.ring, filled=0, since_window=0),
             books=books,
-            last=Result(),
+            last=self._reader.nothing(),
             network=None if state.network is None else state.network.reset(),
             hops=0,
             resets=state.resets + 1,

@@ -10,39 +10,55 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from henasy_stream.stream.actions import SYNONYM, Action
 from henasy_stream.stream.association import associate
 from henasy_stream.stream.tracks import LOST, NEW, TRACKED, TrackBook
-from henasy_stream.types import FloatArray
+from henasy_stream.types import Calibration, FloatArray, QueryCalibration
 
 FALLBACK_RIVALS = ("object", "hand", "background")
 """What a query is compared with when the weights come without a vocabulary."""
-START = 0.5
-KEEP = 0.3
-"""A track begins to answer a query at START and stops below KEEP."""
-_SYNONYM = 0.9  # a label this close to the query means the same thing and is no rival
+KEEP = 0.6
+"""A track begins to answer a query at the threshold of its score, and stops below this share of it."""
 _LOYALTY = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class QueryBank:
-    """embeddings: (Q, D) of `texts`; rivals: (R, D) of the texts they compete with."""
+    """embeddings: (Q, D) of `texts`; rivals: (R, D) of the things they compete with; actions: (Q,) what those among
+    them mean that name no thing; calibration: None where nobody has measured one.
+    """
 
     texts: tuple[str, ...]
     embeddings: FloatArray
     rivals: FloatArray
     temperature: float
+    actions: tuple[Action | None, ...] = ()
+    calibration: QueryCalibration | None = None
 
-    def scores(self, embeddings: FloatArray) -> FloatArray:
-        """(N, Q) probability that an entity (N, D) is what the query says: softmax of query against rivals.
+    def action(self, column: int) -> Action | None:
+        """What query `column` means, if it names an action."""
+        return self.actions[column] if self.actions else None
 
-        A rival whose cosine with the query is 0.9 or more is left out.
+    @property
+    def entity(self) -> Calibration:
+        """Of scores of things."""
+        return Calibration() if self.calibration is None else self.calibration.entity
+
+    def logits(self, embeddings: FloatArray) -> FloatArray:
+        """(N, Q) log odds that an entity (N, D) is what the query says and not what a rival says.
+
+        A rival whose cosine with the query is 0.9 or more means the same and is left out.
         """
         own = embeddings @ self.embeddings.T / self.temperature
         others = embeddings @ self.rivals.T / self.temperature
-        rival = (self.embeddings @ self.rivals.T) < _SYNONYM
-        gap = np.where(rival[None], others[:, None] - own[:, :, None], -np.inf)
-        result: FloatArray = (1.0 / (1.0 + np.exp(np.minimum(gap, 80.0)).sum(-1))).astype(np.float32)
+        rival = (self.embeddings @ self.rivals.T) < SYNONYM
+        result: FloatArray = own - np.logaddexp.reduce(np.where(rival[None], others[:, None], -np.inf), -1)
         return result
+
+    def scores(self, embeddings: FloatArray) -> FloatArray:
+        """(N, Q) probability that an entity (N, D) is what the query says; 0 for actions, which no thing is."""
+        things = [self.action(column) is None for column in range(len(self.texts))]
+        return np.where(things, probability(self.logits(embeddings), self.entity), np.float32(0.0))
 
     def whole_frame_scores(self, video: FloatArray, phrases: FloatArray) -> FloatArray:
         """(Q,) scores in 0..1 of the queries for a whole window, for models without entities.
@@ -55,6 +71,13 @@ class QueryBank:
         logits = (self.embeddings @ video - middle) / self.temperature
         result: FloatArray = (1.0 / (1.0 + np.exp(-np.clip(logits, -60, 60)))).astype(np.float32)
         return result
+
+
+def probability(logits: FloatArray | float, calibration: Calibration) -> FloatArray:
+    """Of log odds, of any shape."""
+    shifted = calibration.slope * np.asarray(logits, np.float64) + calibration.offset
+    result: FloatArray = (1.0 / (1.0 + np.exp(-np.clip(shifted, -60, 60)))).astype(np.float32)
+    return result
 
 
 def clean_queries(texts: Sequence[str]) -> tuple[str, ...]:
@@ -75,8 +98,11 @@ def answer(book: TrackBook, bank: QueryBank) -> TrackBook:
     if bank.texts and len(visible):
         scores = bank.scores(book.embedding[visible])
         bound = np.array([[book.queries[row] == text for text in bank.texts] for row in visible])
-        good = scores >= np.where(bound, KEEP, START)
-        rows, columns = associate(np.where(good, scores + _LOYALTY * bound, 0.0).astype(np.float32), KEEP)
+        least = bank.entity.threshold * np.where(bound, KEEP, 1.0)
+        rows, columns = associate(
+            np.where(scores >= least, scores + _LOYALTY * bound, 0.0).astype(np.float32),
+            bank.entity.threshold * KEEP,
+        )
         for row, column in zip(rows, columns, strict=True):
             queries[visible[row]] = bank.texts[column]
             query_score[visible[row]] = scores[row, column]

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from henasy_stream.backends.base import Backend
 from henasy_stream.config import StreamConfig
 from henasy_stream.preprocess import View
+from henasy_stream.stream.answers import absent, answers, frame_answers
+from henasy_stream.stream.asking import Asker
 from henasy_stream.stream.captions import CaptionBook
 from henasy_stream.stream.outside import OutsideBook
 from henasy_stream.stream.outside_tracks import Names, as_users_know_them, empty_outside, empty_tracks, read_outside
@@ -19,7 +21,7 @@ from henasy_stream.stream.publish import publish
 from henasy_stream.stream.reading import Found, Window, read_caption, read_tracks
 from henasy_stream.stream.texts import Texts
 from henasy_stream.stream.tracks import TrackBook, end_all
-from henasy_stream.types import Caption, EntityBoxes, Masks, NetworkOutput, Track
+from henasy_stream.types import Caption, EntityBoxes, Masks, NetworkOutput, QueryAnswer, Track
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -40,6 +42,7 @@ class Result:
 
     tracks: tuple[Track, ...] = ()
     caption: Caption | None = None
+    queries: tuple[QueryAnswer, ...] = ()
     masks: Masks | None = None
     window_start_ns: int = 0
     window_end_ns: int = 0
@@ -61,6 +64,7 @@ class Reader:
     Attributes:
         outside: entities are boxes of the user's own detector.
         texts: all that outputs are compared with.
+        asker: makes what `queries` may be replaced by between two outputs.
         queries: what is looked for now.
     """
 
@@ -81,11 +85,8 @@ class Reader:
         self._period_ns, self._frames_out = period_ns, frames_out
         self._own = not self.outside and "entities" in backend.spec.capabilities
         self._names = Names(backend, texts)
-        self.set_queries(())
-
-    def set_queries(self, wanted: Sequence[str]) -> None:
-        """Looks for other texts from the next output on."""
-        self.queries = self.texts.queries(self._backend, wanted)
+        self.asker = Asker(backend, texts)
+        self.queries = self.asker.bank(())
 
     def empty(self) -> Books:
         """Before the first output."""
@@ -146,12 +147,22 @@ class Reader:
         result = Result(
             tracks=found.tracks,
             caption=caption,
+            queries=self._answers(books.tracks, output),
             masks=found.masks,
             window_start_ns=int(window.stamps[0]),
             window_end_ns=int(window.stamps[-1]),
             notice=books.outside.remark(self._period_ns * (self._spec.num_frames - 1) / 1e9) or self.texts.remark(),
         )
         return Reading(books=books, result=result, closed=closed)
+
+    def nothing(self) -> Result:
+        """What is known before the first output: every query is absent."""
+        return Result(queries=absent(self.queries))
+
+    def _answers(self, book: TrackBook, output: NetworkOutput) -> tuple[QueryAnswer, ...]:
+        if self._own or self.outside:
+            return answers(book, self.queries, output.video_embedding)
+        return frame_answers(self.queries, output.video_embedding, self.texts.bank.embeddings)
 
     def _entities(self, books: Books, output: NetworkOutput, window: Window) -> tuple[Books, Found]:
         if self.outside:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from henasy_stream.backends.base import Backend
 from henasy_stream.errors import UserError
 from henasy_stream.stream.captions import PhraseBank, find_mentions
@@ -14,7 +12,7 @@ from henasy_stream.stream.entities import Vocabulary
 from henasy_stream.stream.filling import Filling
 from henasy_stream.stream.pairs import PairBank, pair_lengths
 from henasy_stream.stream.phrases import Progress, VerbNounPairs, default_phrases
-from henasy_stream.stream.queries import FALLBACK_RIVALS, QueryBank, clean_queries
+from henasy_stream.stream.queries import FALLBACK_RIVALS
 from henasy_stream.stream.text_cache import TextCache
 from henasy_stream.types import FloatArray
 
@@ -37,17 +35,6 @@ class Texts:
         if filling.complete:
             return None
         return f"captions choose from {filling.done} of {len(filling.texts)} phrases until the rest is embedded"
-
-    def queries(self, backend: Backend, texts: Sequence[str]) -> QueryBank:
-        """The user's queries, embedded anew: they are few."""
-        cleaned = clean_queries(texts)
-        width = self.bank.embeddings.shape[1]
-        return QueryBank(
-            texts=cleaned,
-            embeddings=backend.embed_texts(cleaned) if cleaned else np.zeros((0, width), np.float32),
-            rivals=self.rivals,
-            temperature=self.vocabulary.temperature,
-        )
 
 
 def prepare_texts(
