@@ -14,7 +14,7 @@ DEMO = ROOT / "henasy_stream" / "weights" / "demo.safetensors"
 
 
 def parser() -> argparse.ArgumentParser:
-    """One subcommand for each table of the paper, and `world`, `stream`, `tracking`, `segmentation` and `own` beside them."""
+    """One subcommand for each table of the paper; `world`, `stream`, `tracking`, `segmentation`, `own` beside them."""
     top = argparse.ArgumentParser(prog="evaluate.py", description="Scores of a model or of a record.")
     commands = top.add_subparsers(dest="command", required=True)
 
