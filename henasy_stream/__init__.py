@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from henasy_stream.runtime.api import stream as stream
     from henasy_stream.sources import open_source as open_source
     from henasy_stream.stream.engine import Engine as Engine
+    from henasy_stream.stream.phrases import VerbNounPairs as VerbNounPairs
     from henasy_stream.stream.state import StreamState as StreamState
     from henasy_stream.types import Caption as Caption
     from henasy_stream.types import Frame as Frame
@@ -45,6 +46,7 @@ _HOMES = {
     "StreamState": "stream.state",
     "Track": "types",
     "UserError": "errors",
+    "VerbNounPairs": "stream.phrases",
     "annotate": "annotate",
     "load": "loading",
     "open_source": "sources.uri",

@@ -99,6 +99,12 @@ def build_parser() -> _Parser:
     )
     add("--phrases", metavar="FILE", help="captions to choose from, one a line, in place of the weights' own")
     add(
+        "--verbs",
+        metavar="FILE",
+        help="with --nouns: captions are all pairs; one a line, EPIC's or Ego4D's csv, or 'everyday' for ours",
+    )
+    add("--nouns", metavar="FILE", help="see --verbs")
+    add(
         "--resize",
         choices=choices("resize"),
         metavar="MODE",

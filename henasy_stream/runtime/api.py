@@ -11,6 +11,7 @@ from henasy_stream.types import EntityBoxes, Frame, Perception
 
 if TYPE_CHECKING:
     from henasy_stream.backends.base import Backend
+    from henasy_stream.stream.phrases import VerbNounPairs
 
 
 def stream(
@@ -18,7 +19,7 @@ def stream(
     source: Iterable[Frame],
     *,
     queries: Sequence[str] = (),
-    phrases: Sequence[str] | None = None,
+    phrases: Sequence[str] | VerbNounPairs | None = None,
     config: StreamConfig | None = None,
     entities: Callable[[Frame], Sequence[EntityBoxes]] | None = None,
 ) -> Iterator[Perception]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from henasy_stream.sources.base import CameraOptions, Source
     from henasy_stream.sources.entities import EntityFeed
     from henasy_stream.stream.outside import OutsideBook
+    from henasy_stream.stream.phrases import VerbNounPairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Parts:
 
     source: Source
     model: Model
-    phrases: tuple[str, ...] | None
+    phrases: tuple[str, ...] | VerbNounPairs | None
     zmq: ZmqSink | None
     entities: EntityFeed | None
 
@@ -60,11 +61,10 @@ def run(options: LiveOptions, reporter: Reporter | None = None) -> int:
 def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Parts:
     from henasy_stream.loading import check_weights, load
     from henasy_stream.sources import open_source
-    from henasy_stream.stream.phrases import load_phrases
 
     uri, camera = options.uri, _camera_options(options)
     check_weights(options.weights)
-    phrases = None if options.phrases is None else load_phrases(Path(options.phrases).expanduser())
+    phrases = _phrases(options)
     _check_outputs(options, uri)
     entities = _open_entities(options, stack)
     source = stack.enter_context(open_source(uri, camera=camera))
@@ -103,7 +103,9 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
         queries=options.query_texts,
         phrases=parts.phrases,
         progress=Progress(reporter),
+        background=True,
     )
+    stack.callback(engine.close)
     if publisher is not None:
         publisher.set_model(engine.spec, engine.vocabulary)  # what label_index counts
     try:
@@ -187,6 +189,21 @@ def _stream_config(options: LiveOptions) -> StreamConfig:
     entities: Literal["own", "outside"] = "own" if options.entities is None else "outside"
     config = StreamConfig(span_s=options.span, rotate=options.rotate, entities=entities)
     return config if options.presence is None else replace(config, presence=options.presence)
+
+
+def _phrases(options: LiveOptions) -> tuple[str, ...] | VerbNounPairs | None:
+    from henasy_stream.stream.phrases import VerbNounPairs, load_phrases
+    from henasy_stream.stream.word_lists import load_words
+
+    if (options.verbs is None) != (options.nouns is None):
+        given, missing = ("verbs", "nouns") if options.nouns is None else ("nouns", "verbs")
+        raise UserError(f"--{given}: captions are made of verbs and nouns; add --{missing} FILE, or 'everyday'")
+    if options.verbs is None or options.nouns is None:
+        return None if options.phrases is None else load_phrases(Path(options.phrases).expanduser())
+    if options.phrases is not None:
+        raise UserError("--phrases and --verbs: captions are chosen from one bank; leave one of them out")
+    verbs, nouns = (Path(name).expanduser() for name in (options.verbs, options.nouns))
+    return VerbNounPairs(verbs=load_words(verbs, "verbs"), nouns=load_words(nouns, "nouns"))
 
 
 def _check_outputs(options: LiveOptions, uri: str) -> None:

@@ -32,6 +32,8 @@ class LiveOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     backend: Literal["auto", "torch"] = "auto"
     queries: str | tuple[str, ...] = ()
     phrases: str | None = None
+    verbs: str | None = None
+    nouns: str | None = None
     rotate: Literal[0, 90, 180, 270] = 0
     resize: Literal["crop", "squash", "letterbox"] | None = None
     span: Positive | None = None
