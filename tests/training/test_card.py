@@ -42,6 +42,16 @@ def test_single_seed_says_so(tmp_path: Path) -> None:
     assert "over 1 seed;" in render(tmp_path, 0)
 
 
+def test_causal_weights_stand_beside_those_of_windows(tmp_path: Path) -> None:
+    write_seed(tmp_path, 0, 0.5)
+    scores = {name: 0.25 for name, _, _ in ROWS}
+    about = ABOUT | {"recipe": "world_causal", "minutes": 36.8}
+    (tmp_path / "causal.json").write_text(json.dumps({"about": about, "heldout": scores, "pairs": scores}))
+    card = render(tmp_path, 0)
+    assert "--recipe world_causal" in card
+    assert "| verb of 8 | 0.500 | 0.250 | 0.500 | 0.250 |" in card
+
+
 def test_no_results_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--out", str(tmp_path / "card.md")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
