@@ -32,7 +32,8 @@ _ROTATE = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_
 def is_plain(image: UInt8Array) -> bool:
     """Whether a frame (H, W, 3) is one colour but for noise, as with a covered lens; judged by a few hundred pixels."""
     step = max(1, min(image.shape[:2]) // 24)
-    return bool(image[::step, ::step].std(axis=(0, 1)).max() < PLAIN_DEVIATION)
+    deviation = cv2.meanStdDev(np.ascontiguousarray(image[::step, ::step]))[1]
+    return bool(deviation.max() < PLAIN_DEVIATION)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -68,11 +68,12 @@ def shared_mask_iou(
         NaN for a track that shares no frame with the new window.
     """
     result = np.full((len(track_masks), len(masks)), np.nan, np.float32)
-    windows, group = np.unique(track_stamps, axis=0, return_inverse=True)
-    for index, window in enumerate(windows):
-        common, old, new = np.intersect1d(window, stamps, return_indices=True)
+    seen_together: dict[bytes, list[int]] = {}
+    for row, window in enumerate(track_stamps):
+        seen_together.setdefault(window.tobytes(), []).append(row)
+    for rows in seen_together.values():
+        common, old, new = np.intersect1d(track_stamps[rows[0]], stamps, return_indices=True)
         if len(common):
-            rows = np.nonzero(group.reshape(-1) == index)[0]
             result[rows] = soft_iou(track_masks[rows][:, old] ** 2, masks[:, new] ** 2)
     return result
 
