@@ -44,9 +44,9 @@ class Outcome:
         return all(check.ok for check in self.checks)
 
 
-def soak(steps: int, seed: int) -> Outcome:
+def soak(steps: int, seed: int, weights: str = "demo") -> Outcome:
     """Runs until `steps` steps are done, faults by `seed`, or until Ctrl-C."""
-    inner = hs.load("demo")
+    inner = hs.load(weights)
     network = FaultyNetwork(inner)
     model = Model(network, inner.spec)
     engine = Engine(model, hs.StreamConfig(), queries=["cup"])
@@ -115,6 +115,7 @@ def soak(steps: int, seed: int) -> Outcome:
     measured = {
         "steps": series.steps,
         "seed": seed,
+        "weights": weights,
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu, 1),
         "stream_hours": round(rig.camera.time_ns / 3.6e12, 2),
