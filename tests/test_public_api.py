@@ -15,7 +15,7 @@ from tests.stream.fake import film
 
 NAMES = (
     *("load", "open_source", "stream", "annotate", "Engine", "StreamConfig", "StreamState"),
-    *("Frame", "Perception", "Track", "Caption", "Relation", "__version__"),
+    *("Frame", "Perception", "Track", "Caption", "Relation", "VerbNounPairs", "__version__"),
 )
 
 
