@@ -14,6 +14,8 @@ class Limits:
     """When patience ends, in seconds.
 
     `open_s`: a capture that does not open.  `first_s`, `read_s`: no first, no further picture.
+    `stalled_s`: a single call for a further picture, whatever it returns: FFmpeg gives up on a connection by handing
+    over what its decoder still held.
     `ended_s`: every call for a picture refused at once, as it is after the end of a connection.
     `freeze_s`: every pixel equal to the last picture's.
     `backoff_s`: pauses before the first, second, … attempt to reconnect; the last repeats.
@@ -22,6 +24,7 @@ class Limits:
     open_s: float = 12.0
     first_s: float = 5.0
     read_s: float = 2.0
+    stalled_s: float = math.inf
     ended_s: float = math.inf
     freeze_s: float = 3.0
     backoff_s: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0)

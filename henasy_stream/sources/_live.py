@@ -7,7 +7,6 @@ ends when its call returns) and another takes over.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -160,7 +159,7 @@ class LiveSource(SourceBase):
         capture, limits = connection.capture, self._limits
         self._stamps.restart("device" if connection.device_time else "receive")
         rate, backlog, sight = RateCheck(connection.expected_fps), Backlog(), Sight(limits.freeze_s)
-        last_picture = last_taken = time.monotonic()
+        opened = last_picture = last_taken = time.monotonic()
         refused_s = 0.0
         patience = limits.first_s
         self._freeze.restart(last_picture)
@@ -170,6 +169,8 @@ class LiveSource(SourceBase):
             now, now_ns = time.monotonic(), time.monotonic_ns()
             if grabber.stopping:
                 return "closed"
+            if now - asked > limits.stalled_s and last_picture > opened:
+                return f"no picture from the {self._what} for {now - asked:.0f} s"
             if grabbed:
                 refused_s = 0.0
                 late = backlog.is_late(now - last_taken, now - asked)
@@ -178,8 +179,6 @@ class LiveSource(SourceBase):
                     last_picture = now
                     self._pass_over(grabber)
                     continue
-            elif now - asked > limits.ended_s:
-                refused_s = -math.inf  # it waited in vain, which is silence and no end
             image = retrieve_rgb(capture) if grabbed else None
             if image is None:
                 if connection.gone():

@@ -122,7 +122,8 @@ class StreamSource(LiveSource):
             return Connection(capture=capture, notices=(f"{redact(url)}: {size}{rate}",))
 
         # A network that stalls is given longer than a cable; a still scene can decode to equal pictures for seconds.
-        patience = Limits(first_s=10.0, read_s=_URL_TIMEOUT_MS / 1000 + 1, ended_s=1.0, freeze_s=10.0)
+        timeout_s = _URL_TIMEOUT_MS / 1000
+        patience = Limits(first_s=10.0, read_s=timeout_s + 1, stalled_s=timeout_s - 0.1, ended_s=1.0, freeze_s=10.0)
         super().__init__(redact(url), connect, what="stream", limits=limits or patience)
 
 

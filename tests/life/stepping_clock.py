@@ -10,7 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.runtime.fake_live import live
+from henasy_stream import live
+from tests.runtime import fake_live  # noqa: F401 - its network takes the place of the real one
 
 _real_ns = time.time_ns
 

@@ -6,6 +6,7 @@ import bisect
 import signal
 import time
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.life.node import ids, no_hole, resets
 TRAVEL = 640 - 640 // 4 - 20
 
 
-def lag(camera: NetworkCamera, message: dict) -> int:
+def lag(camera: NetworkCamera, message: dict[str, Any]) -> int:
     """Pictures between the one that a message tells of, by where its cup is, and the newest when it was published."""
     newest = bisect.bisect(camera.painted_ns, message["published_ns"])
     x0, _, x1, _ = next(t for t in message["tracks"] if t["state"] == "tracked")["box_xyxy"]

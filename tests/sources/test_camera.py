@@ -235,6 +235,21 @@ def test_a_connection_that_refuses_at_once_has_ended(camera, device):
         until_lost(source, "the camera ended")
 
 
+def test_what_a_decoder_still_held_when_the_connection_stalled_is_not_delivered(camera, device):
+    """FFmpeg's way out of a read that timed out: it hands over a picture, seconds old, as if it had just come."""
+
+    def stalls():
+        for number, picture in enumerate(pictures()):
+            time.sleep(0.5 if number == 10 else 0.01)
+            yield picture
+
+    limits = Limits(open_s=1.0, stalled_s=0.4, backoff_s=(9.0,))
+    script = Script(stalls, interval_s=0.0)
+    with CameraSource(str(device), CameraOptions(), open_capture=script, limits=limits) as source:
+        until_lost(source, "no picture from the camera")
+        assert source.frames_in == 10
+
+
 def test_a_reader_that_slept_finds_no_old_pictures(camera, device):
     """The grabber was away, as in a process that was stopped; what piled up is counted as dropped and not delivered."""
     asleep = iter([0.02] * 30 + [1.0] + [0.0] * 40 + [0.02] * 1000)
