@@ -125,4 +125,5 @@ class ZmqSink:
                     self._subscriptions[notice[1:]] += 1
                 elif notice[:1] == b"\x00":
                     self._subscriptions[notice[1:]] -= 1
+                    self._subscriptions += Counter()  # forgets those at 0: a subscriber may name any topic
         return taken

@@ -74,6 +74,20 @@ def test_waits_for_subscribers_and_sees_them_go(sink: ZmqSink, context: zmq.Cont
     second.close()
 
 
+def test_topics_that_nobody_wants_any_more_are_forgotten(
+    sink: ZmqSink, context: zmq.Context[zmq.Socket[bytes]]
+) -> None:
+    client = subscriber(context, sink)
+    for number in range(50):
+        client.setsockopt_string(zmq.SUBSCRIBE, f"henasy/1/tracks-{number}")
+        client.setsockopt_string(zmq.UNSUBSCRIBE, f"henasy/1/tracks-{number}")
+    client.setsockopt_string(zmq.SUBSCRIBE, "henasy/1/tr")
+    deadline = time.monotonic() + 20
+    while b"henasy/1/tr" not in sink._subscriptions and time.monotonic() < deadline:
+        assert sink.wait_subscribers(1, timeout_s=20)
+    assert set(sink._subscriptions) == {b"henasy/1/tr"}
+
+
 def test_from_the_first_message_on_nothing_is_lost(sink: ZmqSink, context: zmq.Context[zmq.Socket[bytes]]) -> None:
     sockets = [subscriber(context, sink, *messages.TOPICS) for _ in range(3)]
     assert sink.wait_subscribers(3, 5)
