@@ -65,7 +65,10 @@ class Filling:
         took = time.perf_counter() - started
         self.ready[rows] = True
         self._new += rows.tolist()
-        self._size = int(np.clip(len(rows) * BATCH_S / max(took, 1e-6), 1, min(2 * self._size, MOST_AT_ONCE)))
+        # A step of one at least: where the weights have to be read, a second text costs next to nothing.
+        fitting = int(len(rows) * BATCH_S / max(took, 1e-6))
+        most = min(2 * self._size, MOST_AT_ONCE)
+        self._size = max(1, min(max(fitting, len(rows) + 1), most) if took <= BATCH_S else fitting)
 
     def report(self) -> None:
         """Tells the progress, and writes now and then what is new to the disk."""

@@ -101,8 +101,8 @@ def _fill(filling: Filling, turns: Turns, problems: list[str]) -> None:
                 filling.work()
             filling.report()
     except Exception as error:  # noqa: BLE001 - told by `problem`; captions go on with what is there
-        problems.append(f"{type(error).__name__}: {error}")
         _log.exception("the phrases could not be embedded further")
+        problems.append(f"{type(error).__name__}: {error}")
     finally:
         filling.keep()
 
