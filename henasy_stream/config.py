@@ -182,7 +182,7 @@ class StreamConfig:
     rotate: Literal[0, 90, 180, 270] = 0
     presence: float = 0.5
     birth_hits: int = 2
-    lost_s: float = 2.0
+    lost_s: float = 10.0
     gap_s: float = 2.0
     caption_hold_s: float = 1.0
     embeddings: bool = False

@@ -1,7 +1,8 @@
 """Which detection continues which track: a pure function of what both look like.
 
 Slots behave like roles, so the slot index says nothing; the evidence is where an entity is in the frames that two
-neighbouring windows share, where it should have moved to, what it looks like and what it is called.
+neighbouring windows share, how far it is from where it should have moved to and from where it mostly is, what it looks
+like and what it is called.
 
 Shapes: `M` tracks, `N` detections.
 """
@@ -22,32 +23,55 @@ Int64Array = npt.NDArray[np.int64]
 IntpArray = npt.NDArray[np.intp]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Evidence:
+    """Terms in 0..1 of (M, N) pairs.
+
+    mask: overlap, NaN for pairs without a shared frame.  place: how near to where the track should be; home: how near
+    to where it mostly is.  age_s: (M,) seconds since the track was last seen.
+    """
+
+    mask: FloatArray
+    place: FloatArray
+    home: FloatArray
+    appearance: FloatArray
+    label: FloatArray
+    age_s: Float64Array
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Affinity:
     """How the evidence is weighted.
 
-    `shared`: weights of mask, motion, appearance and label, summing to 1, where two windows share a frame.  `apart`:
-    weights of motion, appearance and label where they share none (a lost track, a model too slow): what a thing is then
-    counts more than where it was.  A pair whose affinity is below `least_shared` or `least_apart` is never matched.
+    An affinity is the mean of the terms that there are, weighted by the fields of the same names.  The weight of place
+    halves with every `fade_s` that a track has not been seen.  A pair below `least_shared`, or `least_apart` where two
+    windows share no frame (a lost track, a model too slow, a causal one), is never matched; nor is one that shares no
+    frame and whose appearance and label are alike by less than `least_alike` on average: that is another thing in the
+    same place.  `reach`: distance at which two places have 1/e in common, in sizes of the boxes.
     """
 
-    shared: tuple[float, float, float, float] = (0.55, 0.15, 0.20, 0.10)
-    apart: tuple[float, float, float] = (0.15, 0.50, 0.35)
+    mask: float = 0.35
+    place: float = 0.20
+    home: float = 0.50
+    appearance: float = 0.25
+    label: float = 0.20
+    fade_s: float = 1.0
+    reach: float = 1.2
     least_shared: float = 0.40
-    least_apart: float = 0.50
+    least_apart: float = 0.44
+    least_alike: float = 0.40
 
-    def combine(self, mask: FloatArray, motion: FloatArray, appearance: FloatArray, label: FloatArray) -> FloatArray:
-        """(M, N) affinities in 0..1 from (M, N) terms in 0..1, and 0 for a pair that must not be matched.
-
-        NaN in `mask` marks pairs without a shared frame.
-        """
-        a, b, c, d = self.shared
-        e, f, g = self.apart
-        near = a * mask + b * motion + c * appearance + d * label
-        far = e * motion + f * appearance + g * label
-        near = np.where(near >= self.least_shared, near, 0.0)
-        far = np.where(far >= self.least_apart, far, 0.0)
-        result: FloatArray = np.where(np.isnan(mask), far, near).astype(np.float32)
+    def combine(self, evidence: Evidence) -> FloatArray:
+        """(M, N) affinities in 0..1, and 0 for a pair that must not be matched."""
+        apart = np.isnan(evidence.mask)
+        mask = np.where(apart, 0.0, self.mask)
+        place = self.place * 0.5 ** (evidence.age_s / self.fade_s)[:, None]
+        total = mask * np.nan_to_num(evidence.mask) + place * evidence.place + self.home * evidence.home
+        total = total + self.appearance * evidence.appearance + self.label * evidence.label
+        affinity = total / (mask + place + self.home + self.appearance + self.label)
+        possible = affinity >= np.where(apart, self.least_apart, self.least_shared)
+        possible &= ~apart | (evidence.appearance + evidence.label >= 2 * self.least_alike)
+        result: FloatArray = np.where(possible, affinity, 0.0).astype(np.float32)
         return result
 
 
@@ -78,19 +102,26 @@ def shared_mask_iou(
     return result
 
 
-def motion_iou(predicted: Float64Array, age_s: Float64Array, boxes: Float64Array) -> FloatArray:
-    """(M, N) IoU of predicted (M, 4) and detected (N, 4) boxes, both widened by what may have happened in `age_s` (M,).
+def nearness(points: Float64Array, sizes: Float64Array, boxes: Float64Array, reach: float) -> FloatArray:
+    """(M, N) how near the middles of boxes (N, 4) are to points (M, 2) of things of some sizes (M,), in pixels.
 
-    The margin is a share of the box: a quarter at once, growing by half a box a second, at most one box; without it
-    small things that move fast would share nothing with their prediction.
+    1 in the same place, 1/e `reach` sizes apart.  A small thing that moves fast shares nothing with its prediction, but
+    it is still the nearest.
     """
-    margin = np.minimum(0.25 + 0.5 * np.maximum(age_s, 0.0), 1.0)[:, None]
-    first, second = _widen(predicted[:, None], margin), _widen(boxes[None], margin)
-    low = np.maximum(first[..., :2], second[..., :2])
-    high = np.minimum(first[..., 2:], second[..., 2:])
-    shared = np.maximum(high - low, 0.0).prod(-1)
-    union = _area(first) + _area(second) - shared
-    result: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0).astype(np.float32)
+    distance = np.linalg.norm(points[:, None] - middles(boxes)[None], axis=-1)
+    size = np.sqrt(sizes[:, None] * box_sizes(boxes)[None])
+    result: FloatArray = np.exp(-distance / np.maximum(reach * size, 1e-6)).astype(np.float32)
+    return result
+
+
+def middles(boxes: Float64Array) -> Float64Array:
+    """(N, 2) of boxes (N, 4)."""
+    return 0.5 * (boxes[:, :2] + boxes[:, 2:])
+
+
+def box_sizes(boxes: Float64Array) -> Float64Array:
+    """(N,) the side of a square as large as each box (N, 4)."""
+    result: Float64Array = np.sqrt(np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0).prod(-1))
     return result
 
 
@@ -104,14 +135,3 @@ def associate(affinity: FloatArray, least: float = 1e-6) -> tuple[IntpArray, Int
     rows, columns = linear_sum_assignment(cost)
     chosen = allowed[rows, columns]
     return rows[chosen].astype(np.intp), columns[chosen].astype(np.intp)
-
-
-def _widen(boxes: Float64Array, margin: Float64Array) -> Float64Array:
-    pad = (boxes[..., 2:] - boxes[..., :2]) * margin[..., None]
-    result: Float64Array = np.concatenate([boxes[..., :2] - pad, boxes[..., 2:] + pad], -1)
-    return result
-
-
-def _area(boxes: Float64Array) -> Float64Array:
-    result: Float64Array = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
-    return result

@@ -8,25 +8,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from henasy_stream.preprocess import View, clip_boxes, transform_boxes
+from henasy_stream.stream.parts import find_parts
 from henasy_stream.types import FloatArray, NetworkOutput
 
 Float64Array = npt.NDArray[np.float64]
+IntpArray = npt.NDArray[np.intp]
 
-LEAST_PEAK = 0.4
-"""A slot whose probability nowhere reaches this has no place in the picture."""
-SMALLEST_SHARE = 0.001
-LARGEST_SHARE = 0.85
-"""A mask that fills less of the picture is noise of the upsampling, one that fills more is ground, not an entity."""
 SAME_MASK = 0.5
 """Two slots of one label whose masks overlap more are one entity."""
-PART = 0.25
-"""A part of a mask belongs to the entity if it has this share of the largest part: hands hide the middle of things."""
-_FINE = 96  # cells along a side to which masks are upsampled at least, and at least fourfold
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -48,7 +41,8 @@ class Detections:
 
     masks: (N, T, h, w) probability of the entity given the patch, for every frame of the window.
     embeddings: (N, D), L2-normalised.  labels: (N, L) probability of each label, given that something is there.
-    presence: (N,) probability that something is there.  boxes: (N, 4) float64, source pixels.
+    presence: (N,) probability that something is there.  boxes: (N, 4) float64, source pixels.  slots: (N,) the slot
+    that shows it, which may show another one as well; -1 for entities from outside.
     """
 
     masks: FloatArray
@@ -56,6 +50,7 @@ class Detections:
     labels: FloatArray
     presence: FloatArray
     boxes: Float64Array
+    slots: IntpArray
 
     def __len__(self) -> int:
         return len(self.presence)
@@ -90,8 +85,8 @@ def detect(output: NetworkOutput, vocabulary: Vocabulary, view: View, least_pres
 
     A slot's presence is 1 - P(background) under the softmax of its cosines over `temperature` with all labels and the
     background text; without such a text (or without labels) it is the mean probability inside its mask.  The label
-    distribution is the softmax over the labels alone.  The box is the tight box of the large connected parts of the
-    newest frame's mask, upsampled bilinearly and cut at half its own maximum, so that it is finer than a patch.
+    distribution is the softmax over the labels alone.  Where the newest frame's mask has two large separate parts, they
+    are two entities (`find_parts`); the box is the tight box of one.
     Slots below `least_presence`, without a mask of sane size, or with mask and label of another are left out.
     """
     if output.entity_probability is None or output.entity_embeddings is None:
@@ -111,26 +106,28 @@ def detect(output: NetworkOutput, vocabulary: Vocabulary, view: View, least_pres
         masks, slots = _merge_repeated(masks, labels, presence, slots)
     else:
         slots = np.arange(len(masks))
-    boxes, inside = _locate(masks[slots, -1])
-    if presence is None:
-        presence = np.zeros(len(masks), np.float32)
-        presence[slots] = inside
+    found = [find_parts(masks[slot]) for slot in slots]
+    slots = np.repeat(slots, [len(boxes) for boxes, _, _ in found])
+    boxes = np.concatenate([np.zeros((0, 4)), *(boxes for boxes, _, _ in found)])
+    inside = np.concatenate([np.zeros(0, np.float32), *(inside for _, inside, _ in found)])
+    parts = np.concatenate([masks[:0], *(part for _, _, part in found)])
+    certain = inside if presence is None else presence[slots].astype(np.float32)
     source = clip_boxes(transform_boxes(mask_to_source(view, masks.shape[-1]), boxes), view.height, view.width)
-    with np.errstate(invalid="ignore"):
-        kept = (source[:, 2:] > source[:, :2]).all(1) & (presence[slots] >= least_presence)
+    kept = (source[:, 2:] > source[:, :2]).all(1) & (certain >= least_presence)
     slots = slots[kept]
     return Detections(
-        masks=masks[slots],
+        masks=parts[kept],
         embeddings=embeddings[slots],
         labels=labels[slots],
-        presence=presence[slots].astype(np.float32),
+        presence=certain[kept],
         boxes=source[kept],
+        slots=slots,
     )
 
 
 def _merge_repeated(
-    masks: FloatArray, labels: FloatArray, presence: FloatArray, slots: npt.NDArray[np.intp]
-) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    masks: FloatArray, labels: FloatArray, presence: FloatArray, slots: IntpArray
+) -> tuple[FloatArray, IntpArray]:
     """Adds the mask of a slot that repeats a stronger one to it (they share the patches' probability)."""
     order = slots[np.argsort(-presence[slots], kind="stable")]
     best = labels.argmax(1)
@@ -143,26 +140,3 @@ def _merge_repeated(
         else:
             masks[order[twin]] = np.minimum(masks[order[twin]] + masks[slot], 1.0)
     return masks, np.sort(order[kept])
-
-
-def _locate(masks: FloatArray) -> tuple[Float64Array, FloatArray]:
-    """Boxes (N, 4) in mask coordinates, NaN where there is no sane mask, and the mean probability inside (N,)."""
-    n, h, w = masks.shape
-    boxes, inside = np.full((n, 4), np.nan), np.zeros(n, np.float32)
-    factor = max(4, -(-_FINE // max(h, w)))
-    for i, mask in enumerate(masks):
-        if mask.max() < LEAST_PEAK:
-            continue
-        fine = cv2.resize(mask, (w * factor, h * factor), interpolation=cv2.INTER_LINEAR)
-        hard = (fine >= 0.5 * fine.max()).astype(np.uint8)
-        left, top, width, height = cv2.boundingRect(hard)  # parts of a small thing are found sooner in a small picture
-        around = hard[top : top + height, left : left + width]
-        _, _, stats, _ = cv2.connectedComponentsWithStats(around, connectivity=8)
-        areas = stats[1:, cv2.CC_STAT_AREA]
-        if areas.max() >= SMALLEST_SHARE * hard.size and areas.sum() <= LARGEST_SHARE * hard.size:
-            large = stats[1:][areas >= PART * areas.max()]
-            low = large[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]] + (left, top)
-            high = low + large[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
-            boxes[i] = np.concatenate([low.min(0), high.max(0)]) / factor
-            inside[i] = cv2.mean(fine, hard)[0]
-    return boxes, inside

@@ -47,7 +47,9 @@ MOST_NAMES = 64
 """Names that tracks may have at one time; a further one is tracked as "entity" until another is free."""
 GRID = 48
 
-_AFFINITY = Affinity(apart=(0.6, 0.0, 0.4), least_apart=0.35)
+_AFFINITY = Affinity(
+    mask=0.0, place=0.6, home=0.0, appearance=0.0, label=0.4, fade_s=np.inf, least_apart=0.35, least_alike=0.0
+)
 """A box goes on a track by its place and its name; either alone will do, so that neither a detector that wavers between
 two names nor a thing that comes back elsewhere changes the id."""
 _LEAST_HYPOTHESIS = 0.01
@@ -108,7 +110,7 @@ def read_outside(
     When nothing newer than at the last hop has come, tracks stay as they are while the boxes that were read last still
     belong to the window; after that they are lost.
     """
-    rules = TrackRules(birth_hits=config.birth_hits, lost_s=config.lost_s, affinity=_AFFINITY, seen_first=False)
+    rules = TrackRules(birth_hits=config.birth_hits, lost_s=config.lost_s, affinity=_AFFINITY)
     stamps, view = window.stamps, window.view
     outside, chosen = outside.choose(stamps, slack_ns)
     if chosen is None and outside.read_ns is not None and outside.read_ns >= int(stamps[0]) - slack_ns:
@@ -179,6 +181,7 @@ def _detections(
         labels=labels,
         presence=np.array([sure[i].score for i in kept], np.float32),
         boxes=cut[kept],
+        slots=np.full(len(kept), -1, np.intp),
     )
 
 
@@ -189,6 +192,7 @@ def _as_detections(book: TrackBook, rows: IntpArray, view: View) -> Detections:
         labels=label_probabilities(book.evidence[rows]),
         presence=book.score[rows],
         boxes=book.boxes[rows],
+        slots=book.slot[rows],
     )
 
 

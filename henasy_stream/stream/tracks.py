@@ -16,8 +16,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from henasy_stream.stream.association import Affinity, associate, motion_iou, shared_mask_iou
+from henasy_stream.stream.association import (
+    Affinity,
+    Evidence,
+    associate,
+    box_sizes,
+    middles,
+    nearness,
+    shared_mask_iou,
+)
 from henasy_stream.stream.entities import Detections
+from henasy_stream.stream.parts import MOST_PARTS
 from henasy_stream.types import FloatArray, UInt8Array
 
 Float64Array = npt.NDArray[np.float64]
@@ -30,21 +39,18 @@ _APPEARANCE_RATE = 0.1
 _LABEL_RATE = 0.2
 _SCORE_RATE = 0.5
 _VELOCITY_RATE = 0.5
+_HOME_RATE = 0.06
 _COAST_S = 1.0  # constant velocity says nothing about a longer time
 _LEAST_PROBABILITY = 1e-4  # one window can not rule a label out
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackRules:
-    """birth_hits: hops in which an entity must be seen before it is published; lost_s: seconds before it is removed.
-
-    seen_first: tracks that were seen in the last hop choose before lost ones do.
-    """
+    """birth_hits: hops in which an entity must be seen before it is published; lost_s: seconds before it is removed."""
 
     birth_hits: int = 2
-    lost_s: float = 2.0
+    lost_s: float = 10.0
     affinity: Affinity = field(default_factory=Affinity)
-    seen_first: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -52,9 +58,11 @@ class TrackBook:
     """M rows of fixed size; `stage` says which are in use.
 
     ids, stage, hits, first_ns, last_ns: (M,).  boxes: (M, 4) source pixels when last seen; velocity: (M, 4) pixels a
-    second.  embedding: (M, D), the slow average of what it looks like.  evidence: (M, L) averaged log-probability of
+    second; home: (M, 2) the slow average of its middle: heads turn back, and the left hand is mostly on the left.
+    embedding: (M, D), the slow average of what it looks like.  evidence: (M, L) averaged log-probability of
     the labels.  score: (M,) smoothed presence.  masks: (M, T, h, w) and mask_stamps: (M, T) of the window in which it
-    was last seen.  queries: the user's text that a row answers, with query_score: (M,).
+    was last seen, and slot: (M,) which slot that was, -1 for none.  queries: the user's text that a row answers, with
+    query_score: (M,).
     """
 
     next_id: int
@@ -65,18 +73,20 @@ class TrackBook:
     last_ns: Int64Array
     boxes: Float64Array
     velocity: Float64Array
+    home: Float64Array
     embedding: FloatArray
     evidence: FloatArray
     score: FloatArray
     masks: FloatArray
     mask_stamps: Int64Array
+    slot: IntpArray
     query_score: FloatArray
     queries: tuple[str | None, ...]
 
     @staticmethod
     def empty(*, num_entities: int, num_frames: int, grid: int, labels: int, width: int, next_id: int = 1) -> TrackBook:
-        """Room for what E slots can show now and for twice as many lost tracks."""
-        rows = 4 * num_entities
+        """Room for what E slots can show now, `MOST_PARTS` each, and for twice as many lost tracks."""
+        rows = 4 * MOST_PARTS * num_entities
         return TrackBook(
             next_id=next_id,
             ids=np.zeros(rows, np.int64),
@@ -86,11 +96,13 @@ class TrackBook:
             last_ns=np.zeros(rows, np.int64),
             boxes=np.zeros((rows, 4)),
             velocity=np.zeros((rows, 4)),
+            home=np.zeros((rows, 2)),
             embedding=np.zeros((rows, width), np.float32),
             evidence=np.zeros((rows, labels), np.float32),
             score=np.zeros(rows, np.float32),
             masks=np.zeros((rows, num_frames, grid, grid), np.float32),
             mask_stamps=np.zeros((rows, num_frames), np.int64),
+            slot=np.full(rows, -1, np.intp),
             query_score=np.zeros(rows, np.float32),
             queries=(None,) * rows,
         )
@@ -143,8 +155,7 @@ def advance(
 ) -> tuple[TrackBook, IntpArray]:
     """One hop: matches detections with tracks and moves every track along its life.
 
-    Tracks that were seen in the last hop choose first, lost ones then (re-identification), the rest is born; without
-    `rules.seen_first` both choose together.
+    Tracks that were seen in the last hop and lost ones (re-identification) choose together, the rest is born.
 
     Args:
         book: is not changed.
@@ -162,21 +173,17 @@ def advance(
     book.stage[book.stage == REMOVED] = FREE
     now = int(stamps[-1])
     seen = np.full(len(book.stage), -1, np.intp)
-    unclaimed = np.ones(len(detections), bool)
-    choosing = (book.rows(TENTATIVE, NEW, TRACKED), book.rows(LOST)) if rules.seen_first else (in_use(book),)
-    for rows in choosing:
-        open_ = np.nonzero(unclaimed)[0]
-        if len(rows) and len(open_):
-            affinity = _affinity(book, rows, detections, stamps, rules.affinity)[:, open_]
-            chosen, columns = associate(affinity)
-            seen[rows[chosen]] = open_[columns]
-            unclaimed[open_[columns]] = False
+    rows = in_use(book)
+    if len(rows) and len(detections):
+        evidence = _evidence(book, rows, detections, stamps, rules.affinity)
+        chosen, columns = associate(rules.affinity.combine(evidence))
+        seen[rows[chosen]] = columns
+    unclaimed = np.setdiff1d(np.arange(len(detections)), seen)
 
     matched = np.nonzero(seen >= 0)[0]
     _renew(book, matched, detections, seen[matched], stamps)
-    births = np.nonzero(unclaimed)[0]
-    born = book.rows(FREE)[: len(births)]
-    seen[born] = births[: len(born)]
+    born = book.rows(FREE)[: len(unclaimed)]
+    seen[born] = unclaimed[: len(born)]
     _begin(book, born, detections, seen[born], stamps)
 
     next_id = book.next_id
@@ -202,17 +209,24 @@ def advance(
     return replace(book, next_id=next_id), seen
 
 
-def _affinity(
+def _evidence(
     book: TrackBook, rows: IntpArray, detections: Detections, stamps: Int64Array, affinity: Affinity
-) -> FloatArray:
+) -> Evidence:
     age = (int(stamps[-1]) - book.last_ns[rows]) / 1e9
     predicted = book.boxes[rows] + book.velocity[rows] * np.minimum(age, _COAST_S)[:, None]
+    sizes = box_sizes(book.boxes[rows])
     appearance = np.clip(book.embedding[rows] @ detections.embeddings.T, 0.0, 1.0)
     label = appearance
     if book.evidence.shape[1]:
         label = np.sqrt(label_probabilities(book.evidence[rows])) @ np.sqrt(detections.labels).T
-    mask = shared_mask_iou(book.masks[rows], book.mask_stamps[rows], detections.masks, stamps)
-    return affinity.combine(mask, motion_iou(predicted, age, detections.boxes), appearance, label)
+    return Evidence(
+        mask=shared_mask_iou(book.masks[rows], book.mask_stamps[rows], detections.masks, stamps),
+        place=nearness(middles(predicted), sizes, detections.boxes, affinity.reach),
+        home=nearness(book.home[rows], sizes, detections.boxes, affinity.reach),
+        appearance=appearance,
+        label=label,
+        age_s=age,
+    )
 
 
 def _renew(book: TrackBook, rows: IntpArray, detections: Detections, columns: IntpArray, stamps: Int64Array) -> None:
@@ -226,6 +240,7 @@ def _renew(book: TrackBook, rows: IntpArray, detections: Detections, columns: In
     book.velocity[rows] += rate * (measured - book.velocity[rows])
     book.hits[rows] += 1
     hits = book.hits[rows, None].astype(np.float32)
+    book.home[rows] += np.maximum(1 / hits, _HOME_RATE) * (middles(detections.boxes[columns]) - book.home[rows])
     blended = book.embedding[rows]
     blended = blended + np.maximum(1 / hits, _APPEARANCE_RATE) * (detections.embeddings[columns] - blended)
     book.embedding[rows] = blended / np.maximum(np.linalg.norm(blended, axis=1, keepdims=True), 1e-6)
@@ -241,6 +256,7 @@ def _begin(book: TrackBook, rows: IntpArray, detections: Detections, columns: In
     book.hits[rows] = 1
     book.first_ns[rows] = stamps[-1]
     book.velocity[rows] = 0.0
+    book.home[rows] = middles(detections.boxes[columns])
     book.embedding[rows] = detections.embeddings[columns]
     book.evidence[rows] = np.log(np.maximum(detections.labels[columns], _LEAST_PROBABILITY))
     book.score[rows] = detections.presence[columns]
@@ -253,3 +269,4 @@ def _place(book: TrackBook, rows: IntpArray, detections: Detections, columns: In
     book.boxes[rows] = detections.boxes[columns]
     book.masks[rows] = detections.masks[columns]
     book.mask_stamps[rows] = stamps
+    book.slot[rows] = detections.slots[columns]

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from henasy_stream.stream.association import Affinity, associate, motion_iou, shared_mask_iou
+from henasy_stream.stream.association import (
+    Affinity,
+    Evidence,
+    associate,
+    box_sizes,
+    middles,
+    nearness,
+    shared_mask_iou,
+)
 
 matrices = hnp.arrays(
     np.float32, hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=7), elements=st.floats(0, 1, width=32)
@@ -56,14 +64,45 @@ def test_without_a_shared_frame_the_mask_term_is_unknown():
     masks = np.ones((1, 2, 3, 3), np.float32)
     iou = shared_mask_iou(masks, np.array([[1, 2]]), masks, np.array([3, 4]))
     assert np.isnan(iou).all()
-    ones = np.ones((1, 1), np.float32)
-    assert Affinity().combine(iou, ones, ones, ones)[0, 0] == pytest.approx(1.0)
-    assert Affinity().combine(0 * ones, ones, ones, ones)[0, 0] == pytest.approx(0.45)
-    # a lost thing: being the same elsewhere says more than being another in the same place
-    same_elsewhere = Affinity().combine(iou, 0 * ones, ones, ones)[0, 0]
-    other_here = Affinity().combine(iou, ones, 0.4 * ones, 0.3 * ones)[0, 0]
-    assert other_here == 0
-    assert same_elsewhere > Affinity().least_apart
+
+
+def evidence(**terms):
+    """Of one pair; what is not told speaks neither for nor against it."""
+    told = {"mask": np.nan, "place": 0.5, "home": 0.5, "appearance": 0.5, "label": 0.5} | terms
+    age = told.pop("age", 0.5)
+    return Evidence(
+        **{name: np.full((1, 1), value, np.float32) for name, value in told.items()}, age_s=np.array([float(age)])
+    )
+
+
+ALL = {"place": 1.0, "home": 1.0, "appearance": 1.0, "label": 1.0}
+
+
+def test_an_affinity_is_the_mean_of_what_is_known():
+    rules = Affinity(least_shared=0.0, least_apart=0.0, least_alike=0.0)
+    assert rules.combine(evidence(**ALL))[0, 0] == pytest.approx(1.0)
+    assert rules.combine(evidence(**ALL, mask=1.0))[0, 0] == pytest.approx(1.0)
+    assert rules.combine(evidence(**ALL, mask=0.0))[0, 0] < 0.9
+    for name in ALL:
+        assert rules.combine(evidence(**ALL | {name: 0.0}))[0, 0] < 0.95, name
+
+
+def test_where_a_thing_was_counts_less_the_longer_it_has_not_been_seen():
+    rules = Affinity(least_apart=0.0, least_alike=0.0)
+    gains = [
+        float((rules.combine(evidence(place=1.0, age=age)) - rules.combine(evidence(place=0.0, age=age)))[0, 0])
+        for age in (0.5, 1.0, 2.0, 8.0)
+    ]
+    assert gains == sorted(gains, reverse=True)
+    assert gains[-1] < 0.01
+
+
+def test_another_thing_in_the_same_place_is_no_match_and_the_same_elsewhere_is():
+    rules = Affinity()
+    other_here = evidence(place=1.0, home=1.0, appearance=0.1, label=0.5, age=1.5)
+    assert rules.combine(other_here)[0, 0] == 0
+    same_elsewhere = evidence(place=0.0, home=0.2, appearance=1.0, label=1.0, age=1.5)
+    assert rules.combine(same_elsewhere)[0, 0] > rules.least_apart
 
 
 def test_padding_counts_a_repeated_frame_once():
@@ -73,11 +112,13 @@ def test_padding_counts_a_repeated_frame_once():
     np.testing.assert_allclose(iou, [[1.0]])
 
 
-def test_motion_iou_forgives_more_with_age():
-    box, moved = np.array([[0.0, 0, 10, 10]]), np.array([[12.0, 0, 22, 10]])
-    near = motion_iou(box, np.array([0.1]), moved)[0, 0]
-    late = motion_iou(box, np.array([2.0]), moved)[0, 0]
-    assert 0 < near < late < 1
-    assert motion_iou(box, np.array([0.1]), box)[0, 0] == pytest.approx(1.0)
-    assert motion_iou(box, np.array([0.1]), box + 100)[0, 0] == 0
-    assert motion_iou(box * 0, np.array([0.1]), box * 0)[0, 0] == 0
+def test_nearness_is_measured_in_sizes_of_the_boxes():
+    box = np.array([[0.0, 0, 10, 10]])
+    near = [nearness(middles(box), box_sizes(box), box + shift, 1.0)[0, 0] for shift in (0, 5, 10, 100)]
+    assert near[0] == pytest.approx(1.0)
+    assert near == sorted(near, reverse=True)
+    assert near[3] < 1e-4
+    scaled = nearness(middles(7 * box), box_sizes(7 * box), 7 * (box + 5), 1.0)[0, 0]
+    assert scaled == pytest.approx(near[1])
+    assert nearness(middles(box), box_sizes(box), box + 10, 2.0)[0, 0] > near[2]
+    assert np.isfinite(nearness(middles(box * 0), box_sizes(box * 0), box * 0, 1.0)).all()

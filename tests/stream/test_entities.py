@@ -117,14 +117,19 @@ def test_one_entity_in_two_slots_is_found_once():
     assert len(detect(output([shared[0], ("cup", (8, 8, 11, 11), 0.9)]), VOCABULARY, view, 0.5)) == 2
 
 
-def test_a_stray_part_does_not_widen_the_box_but_a_large_one_does():
+def test_a_stray_part_is_left_out_and_a_large_one_is_another_entity():
     out = output([("cup", (3, 3, 7, 7), 1.0)])
     out.entity_probability[:, 10, 10, 0], out.entity_probability[:, 10, 10, 1] = 1.0, 0.0
-    box = detect(out, VOCABULARY, View.plan(96, 96, 96), 0.5).boxes[0]
-    np.testing.assert_allclose(box, [24, 24, 56, 56], atol=2)
-    out.entity_probability[:, 9:11, 8:12, 0], out.entity_probability[:, 9:11, 8:12, 1] = 1.0, 0.0
-    box = detect(out, VOCABULARY, View.plan(96, 96, 96), 0.5).boxes[0]
-    np.testing.assert_allclose(box, [24, 24, 96, 88], atol=2)
+    found = detect(out, VOCABULARY, View.plan(96, 96, 96), 0.5)
+    np.testing.assert_allclose(found.boxes, [[24, 24, 56, 56]], atol=2)
+    out.entity_probability[:, 9:12, 8:12, 0], out.entity_probability[:, 9:12, 8:12, 1] = 1.0, 0.0
+    found = detect(out, VOCABULARY, View.plan(96, 96, 96), 0.5)
+    np.testing.assert_allclose(found.boxes, [[24, 24, 56, 56], [64, 72, 96, 96]], atol=2)
+    np.testing.assert_array_equal(found.slots, [0, 0])
+    np.testing.assert_array_equal(found.labels[0], found.labels[1])
+    whole = out.entity_probability[..., 0]
+    np.testing.assert_array_equal(found.masks.sum(0), whole)  # shared out, nothing twice
+    assert not (found.masks[0] * found.masks[1]).any()
 
 
 def test_an_output_without_entities_is_refused():

@@ -42,6 +42,7 @@ def seen(*things, stamp, presence=0.9):
         labels=labels,
         presence=np.full(len(things), presence, np.float32),
         boxes=boxes,
+        slots=np.arange(len(things)),
     ), np.arange(stamp - (FRAMES - 1) * HOP, stamp + 1, HOP)
 
 
@@ -153,11 +154,11 @@ def test_a_label_does_not_flicker_but_follows_the_evidence():
 
 def test_a_book_full_of_lost_tracks_gives_up_the_oldest():
     hops: list[list[tuple[int, int, float]]] = [[]]
-    for group in range(6):  # 4 new things each time, never seen again, all remembered for ever
+    for group in range(12):  # 4 new things each time, never seen again, all remembered for ever
         hops += [[(group % 3, column, 0.9) for column in range(4)]] * 2 + [[]]
     rules = TrackRules(lost_s=1e6)
     _, history = play(hops, rules)
-    assert max(len(tracks) for tracks in history) <= 4 * ENTITIES
+    assert max(len(tracks) for tracks in history) <= 8 * ENTITIES
     check_lives(history)
 
 

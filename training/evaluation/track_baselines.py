@@ -8,6 +8,7 @@ import numpy as np
 
 from henasy_stream.errors import UserError
 from henasy_stream.stream.association import associate, shared_mask_iou
+from henasy_stream.stream.parts import MOST_PARTS
 from training.evaluation.track_recording import Hop, Seen
 
 LEAST_IOU = 0.2
@@ -15,8 +16,13 @@ LEAST_IOU = 0.2
 
 
 def slot_index(hops: Sequence[Hop]) -> list[Seen]:
-    """The slot's number is the identity."""
-    return [Seen(ids=hop.slots, boxes=hop.detections.boxes.astype(np.float32)) for hop in hops]
+    """The slot's number is the identity; of two parts of a slot the second one, the smaller, has its own."""
+    result = []
+    for hop in hops:
+        slots = hop.detections.slots
+        again = np.array([int((slots[:k] == slot).sum()) for k, slot in enumerate(slots)], np.int64)
+        result.append(Seen(ids=MOST_PARTS * slots + again, boxes=hop.detections.boxes.astype(np.float32)))
+    return result
 
 
 def hungarian(hops: Sequence[Hop]) -> list[Seen]:

@@ -35,14 +35,11 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Hop:
-    """One window.  slots: (N,) the slot that each detection comes from.  stamps: (T,) of the samples.  video: (D,), its
-    embedding.
-    """
+    """One window.  stamps: (T,) of the samples.  video: (D,), its embedding."""
 
     stamps: Int64Array
     video: FloatArray
     detections: Detections
-    slots: Int64Array
     truth: Seen
     tracks: Seen
 
@@ -133,18 +130,11 @@ def record(
                 stamps=state.ring.window()[1],
                 video=output.video_embedding,
                 detections=detections,
-                slots=_slots(detections, output),
                 truth=_truth(view, stamp),
                 tracks=Seen(ids=np.array([t.id for t in live], np.int64), boxes=_boxes([t.box_xyxy for t in live])),
             )
         )
     return hops
-
-
-def _slots(detections: Detections, output: NetworkOutput) -> Int64Array:
-    assert output.entity_embeddings is not None
-    same = (detections.embeddings[:, None] == output.entity_embeddings[None]).all(-1)
-    return same.argmax(1).astype(np.int64) if len(detections) else np.zeros(0, np.int64)
 
 
 def _truth(view: WorldView, stamp_ns: int) -> Seen:

@@ -45,21 +45,24 @@ def replay(hops: Sequence[Hop], rules: TrackRules, shuffle: np.random.Generator 
     )
     result = []
     for index, hop in enumerate(hops):
-        found = hop.detections if shuffle is None else reorder(hop.detections, shuffle.permutation(len(hop.detections)))
+        found = hop.detections if shuffle is None else reorder(hop.detections, shuffle)
         book, _ = advance(book, found, hop.stamps, rules, first=index == 0)
         rows = book.rows(NEW, TRACKED)
         result.append(Seen(ids=book.ids[rows], boxes=book.boxes[rows].astype(np.float32)))
     return result
 
 
-def reorder(found: Detections, order: Int64Array) -> Detections:
-    """The same detections in another order."""
+def reorder(found: Detections, rng: np.random.Generator) -> Detections:
+    """The same detections as if the slots had changed places at random."""
+    order = rng.permutation(len(found))
+    places = rng.permutation(max(found.slots, default=0) + 1 + len(found))
     return Detections(
         masks=found.masks[order],
         embeddings=found.embeddings[order],
         labels=found.labels[order],
         presence=found.presence[order],
         boxes=found.boxes[order],
+        slots=places[found.slots[order]],
     )
 
 

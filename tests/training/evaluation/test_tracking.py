@@ -31,11 +31,10 @@ def hop(index: int, *, swapped: bool = False) -> Hop:
         labels=np.eye(2, dtype=np.float32)[order],
         presence=np.ones(2, np.float32),
         boxes=boxes[order].astype(np.float64),
+        slots=np.arange(2),
     )
     truth = Seen(ids=np.array([7, 3]), boxes=boxes)
-    return Hop(
-        stamps=stamps, video=np.zeros(4, np.float32), detections=found, slots=np.arange(2), truth=truth, tracks=truth
-    )
+    return Hop(stamps=stamps, video=np.zeros(4, np.float32), detections=found, truth=truth, tracks=truth)
 
 
 def scores(hops: list[Hop], tracks: list[Seen]) -> dict[str, float]:
