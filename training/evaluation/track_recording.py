@@ -127,7 +127,7 @@ def record(
         live = [t for t in perception.tracks if t.state in ("new", "tracked")]
         hops.append(
             Hop(
-                stamps=state.ring.window()[1],
+                stamps=state.ring.window()[1][-detections.masks.shape[1] :],
                 video=output.video_embedding,
                 detections=detections,
                 truth=_truth(view, stamp),
