@@ -13,9 +13,12 @@ import numpy as np
 
 from henasy_stream.backends.base import Backend
 from henasy_stream.config import StreamConfig
-from henasy_stream.sources.world import NOUNS, WorldView, phrases, world_from_uri
+from henasy_stream.sources.world import NOUNS, VERBS, WorldView, phrase, phrases, world_from_uri
 from henasy_stream.stream.captions import CaptionBook
+from henasy_stream.stream.pairs import BEST, PairBank
+from henasy_stream.stream.phrases import VerbNounPairs
 from henasy_stream.stream.texts import Texts, prepare_texts
+from henasy_stream.stream.word_lists import EVERYDAY, load_words
 from henasy_stream.types import Caption, FloatArray
 from training.evaluation.track_recording import SIZE, Hop, record, steady
 from training.metrics_segmentation import Hits, LabelArray, edit_score, flicker, frame_accuracy, hits, runs
@@ -28,20 +31,37 @@ KINDS = {"plain": "", "hard": "&hard=1"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """How captions are made: `ours` but for one thing."""
+    """How captions are made: `ours` but for one thing.
+
+    best: so many verbs and nouns of a bank of pairs are combined; None: the bank is the world's own phrases.
+    """
 
     hold_s: float
     grounded: bool = True
+    best: int | None = None
 
 
 def variants(config: StreamConfig) -> dict[str, Variant]:
-    """Ours, without any smoothing or hysteresis, and without the weight of what is seen."""
-    ours = Variant(hold_s=config.caption_hold_s)
+    """Ours, without any smoothing or hysteresis, without the weight of what is seen, and from a bank as large as
+    EPIC's, whole and by pairs of the best.
+    """
+    hold_s = config.caption_hold_s
     return {
-        "ours": ours,
+        "ours": Variant(hold_s=hold_s),
         "every window for itself": Variant(hold_s=0.0),
-        "nouns not grounded": Variant(hold_s=ours.hold_s, grounded=False),
+        "nouns not grounded": Variant(hold_s=hold_s, grounded=False),
+        "97 x 300, best 20 x 20": Variant(hold_s=hold_s, best=BEST),
+        "97 x 300, best 5 x 5": Variant(hold_s=hold_s, best=5),
+        "97 x 300, all pairs": Variant(hold_s=hold_s, best=300),
     }
+
+
+def large_bank() -> VerbNounPairs:
+    """As many verbs and nouns as EPIC-KITCHENS-100 has: the world's, and everyday words that it has no picture of."""
+    verbs = [phrase(verb, 0).replace(f"the {NOUNS[0]}", "the {}") for verb in range(len(VERBS))]
+    others = [f"{verb} the {{}}" for verb in load_words(EVERYDAY, "verbs") if verb not in VERBS]
+    nouns = dict.fromkeys((*NOUNS, *load_words(EVERYDAY, "nouns")))
+    return VerbNounPairs(verbs=(*verbs, *others[: 97 - len(verbs)]), nouns=tuple(nouns)[:300])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,13 +80,15 @@ def score_segmentation(backend: Backend, *, seeds: Sequence[int], seconds: float
         seeds: of the streams.
         seconds: length of a stream.
     """
-    texts, config = prepare_texts(backend, phrases()), StreamConfig()
+    config = StreamConfig()
+    own, large = prepare_texts(backend, phrases()), prepare_texts(backend, large_bank())
     found: dict[str, dict[str, float]] = {}
     for kind, options in KINDS.items():
         views = [world_from_uri(f"world?seed={seed}&size={SIZE}x{SIZE}{options}") for seed in seeds]
         streams = [record(backend, view, steady(seconds), config) for view in views]
         truths = [truth(view, seconds) for view in views]
         for name, variant in variants(config).items():
+            texts = own if variant.best is None else large
             told = [tell(hops, texts, variant, seconds) for hops in streams]
             found[f"{kind}: {name}"] = scores(told, truths, seconds)
     return found
@@ -84,17 +106,22 @@ def tell(hops: Sequence[Hop], texts: Texts, variant: Variant, seconds: float) ->
     """The captions of a recorded stream."""
     bank, online = texts.bank, np.full(round(seconds * FPS), NOTHING_SAID, np.int64)
     book, closed = CaptionBook.empty(len(bank.texts)), list[Caption]()
+    index = {text: label for label, text in enumerate(phrases())}
+    labels = [index.setdefault(text, len(index)) for text in bank.texts]  # what the world does not do comes after it
     for hop in hops:
         start_ns, stamp_ns = int(hop.stamps[0]), int(hop.stamps[-1])
         grounded = _grounded(hop, len(texts.vocabulary.labels)) if variant.grounded else None
-        scored = bank.log_probabilities(hop.video, texts.vocabulary.temperature, grounded)
+        by = texts.vocabulary.temperature
+        if isinstance(bank, PairBank):
+            scored = bank.log_probabilities(hop.video, by, grounded, variant.best or BEST)
+        else:
+            scored = bank.log_probabilities(hop.video, by, grounded)
         book, ended = book.update(
             scored, bank.texts, window_start_ns=start_ns, stamp_ns=stamp_ns, hold_s=variant.hold_s
         )
         closed += ended
-        online[_frame(stamp_ns / 1e9) :] = book.phrase
+        online[_frame(stamp_ns / 1e9) :] = labels[book.phrase]
     closed += book.close(bank.texts)[1]
-    index = {text: label for label, text in enumerate(bank.texts)}
     final = np.full_like(online, NOTHING_SAID)
     for caption in closed:
         final[_frame(caption.start_ns / 1e9) : _frame(caption.end_ns / 1e9)] = index[caption.text]

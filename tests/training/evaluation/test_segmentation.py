@@ -12,7 +12,7 @@ from henasy_stream.sources.world import NOUNS, phrases, world_from_uri
 from henasy_stream.stream.entities import Detections
 from henasy_stream.stream.texts import prepare_texts
 from tests.stream.fake import FakeBackend, text_vector
-from training.evaluation.segmentation import FPS, NO_ACTION, Variant, scores, tell, truth
+from training.evaluation.segmentation import FPS, NO_ACTION, Variant, large_bank, scores, tell, truth
 from training.evaluation.track_recording import Hop, Seen
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,6 +63,12 @@ def test_windows_that_say_what_happened_in_their_middle_give_segments_in_time():
     assert found["final_f1_50"] == found["final_edit"] == found["online_edit"] == 1
     assert found["online_accuracy"] < found["final_accuracy"]
     assert found["flicker_a_minute"] == 0
+
+
+def test_the_large_bank_holds_the_worlds_phrases():
+    bank = large_bank()
+    assert (len(bank.verbs), len(bank.nouns), len(set(bank.texts))) == (97, 300, 97 * 300)
+    assert set(phrases()) <= set(bank.texts)
 
 
 def test_what_wavers_flickers_without_a_hold_only():
