@@ -194,6 +194,7 @@ class Engine:
             tracks=ended + tuple(track for track in last.tracks if due or track.state != "removed"),
             caption=last.caption,
             closed=closed,
+            relations=last.relations,
             queries=last.queries,
             masks=last.masks,
             reset=reason,

@@ -19,9 +19,12 @@ from henasy_stream.stream.outside import OutsideBook
 from henasy_stream.stream.outside_tracks import Names, as_users_know_them, empty_outside, empty_tracks, read_outside
 from henasy_stream.stream.publish import publish
 from henasy_stream.stream.reading import Found, Window, read_caption, read_tracks
+from henasy_stream.stream.relation_evidence import look
+from henasy_stream.stream.relation_weights import OUTSIDE, OWN
+from henasy_stream.stream.relations import RelationBook, relate
 from henasy_stream.stream.texts import Texts
 from henasy_stream.stream.tracks import TrackBook, end_all
-from henasy_stream.types import Caption, EntityBoxes, Masks, NetworkOutput, QueryAnswer, Track
+from henasy_stream.types import Caption, EntityBoxes, Masks, NetworkOutput, QueryAnswer, Relation, Track
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -34,6 +37,7 @@ class Books:
     tracks: TrackBook
     captions: CaptionBook
     outside: OutsideBook
+    relations: RelationBook
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,6 +46,7 @@ class Result:
 
     tracks: tuple[Track, ...] = ()
     caption: Caption | None = None
+    relations: tuple[Relation, ...] = ()
     queries: tuple[QueryAnswer, ...] = ()
     masks: Masks | None = None
     window_start_ns: int = 0
@@ -94,6 +99,7 @@ class Reader:
             tracks=self._empty_tracks(1),
             captions=CaptionBook.empty(len(self.texts.bank.texts)),
             outside=empty_outside() if self.outside else OutsideBook(),
+            relations=RelationBook.empty(),
         )
 
     def restart(self, books: Books, now_ns: int, view: View) -> tuple[Books, tuple[Track, ...], tuple[Caption, ...]]:
@@ -122,6 +128,7 @@ class Reader:
             tracks=self._empty_tracks(books.tracks.next_id),
             captions=CaptionBook.empty(len(phrases), captions.next_id),
             outside=books.outside.restart(now_ns, self._slack_ns),
+            relations=RelationBook.empty(),
         )
         return fresh, ended, closed
 
@@ -139,6 +146,7 @@ class Reader:
             window: what it has seen.
         """
         books, found = self._entities(books, output, window)
+        books, relations = self._relations(books, found, int(window.stamps[-1]))
         caption: Caption | None = None
         closed: tuple[Caption, ...] = ()
         if "caption" in self._spec.capabilities:
@@ -147,6 +155,7 @@ class Reader:
         result = Result(
             tracks=found.tracks,
             caption=caption,
+            relations=relations,
             queries=self._answers(books.tracks, output),
             masks=found.masks,
             window_start_ns=int(window.stamps[0]),
@@ -174,6 +183,13 @@ class Reader:
             tracks, found = read_tracks(books.tracks, output, window, self.texts, self.queries, self._config)
             return replace(books, tracks=tracks), found
         return books, Found(texts=self.texts)
+
+    def _relations(self, books: Books, found: Found, now_ns: int) -> tuple[Books, tuple[Relation, ...]]:
+        if found.masks is None:
+            return books, ()
+        weights = OUTSIDE if self.outside else OWN
+        book, relations = relate(books.relations, look(found.tracks, found.masks), weights, now_ns)
+        return replace(books, relations=book), relations
 
     @property
     def _slack_ns(self) -> int:
