@@ -10,17 +10,23 @@ Shapes: `M` tracks, `N` detections.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from henasy_stream.stream.entities import soft_iou
+from henasy_stream.stream.entities import Detections, soft_iou
 from henasy_stream.types import FloatArray
+
+if TYPE_CHECKING:
+    from henasy_stream.stream.tracks import TrackBook
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 IntpArray = npt.NDArray[np.intp]
+
+_COAST_S = 1.0  # constant velocity says nothing about a longer time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -73,6 +79,33 @@ class Affinity:
         possible &= ~apart | (evidence.appearance + evidence.label >= 2 * self.least_alike)
         result: FloatArray = np.where(possible, affinity, 0.0).astype(np.float32)
         return result
+
+
+def gather(
+    book: TrackBook, rows: IntpArray, labels: FloatArray, detections: Detections, stamps: Int64Array, reach: float
+) -> Evidence:
+    """What speaks for each detection of a window to continue each of the book's `rows` (M,).
+
+    Args:
+        book: until now.
+        rows: which of it.
+        labels: (M, L), probability of the labels of each row.
+        detections: of the window.
+        stamps: (T,), of the window's samples.
+        reach: see `Affinity`.
+    """
+    age_s = (int(stamps[-1]) - book.last_ns[rows]) / 1e9
+    predicted = book.boxes[rows] + book.velocity[rows] * np.minimum(age_s, _COAST_S)[:, None]
+    sizes = box_sizes(book.boxes[rows])
+    appearance = np.clip(book.embedding[rows] @ detections.embeddings.T, 0.0, 1.0)
+    return Evidence(
+        mask=shared_mask_iou(book.masks[rows], book.mask_stamps[rows], detections.masks, stamps),
+        place=nearness(middles(predicted), sizes, detections.boxes, reach),
+        home=nearness(book.home[rows], sizes, detections.boxes, reach),
+        appearance=appearance,
+        label=np.sqrt(labels) @ np.sqrt(detections.labels).T if labels.shape[1] else appearance,
+        age_s=age_s,
+    )
 
 
 def shared_mask_iou(

@@ -16,15 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from henasy_stream.stream.association import (
-    Affinity,
-    Evidence,
-    associate,
-    box_sizes,
-    middles,
-    nearness,
-    shared_mask_iou,
-)
+from henasy_stream.stream.association import Affinity, associate, gather, middles
 from henasy_stream.stream.entities import Detections
 from henasy_stream.stream.parts import MOST_PARTS
 from henasy_stream.types import FloatArray, UInt8Array
@@ -40,7 +32,6 @@ _LABEL_RATE = 0.2
 _SCORE_RATE = 0.5
 _VELOCITY_RATE = 0.5
 _HOME_RATE = 0.06
-_COAST_S = 1.0  # constant velocity says nothing about a longer time
 _LEAST_PROBABILITY = 1e-4  # one window can not rule a label out
 
 
@@ -175,7 +166,8 @@ def advance(
     seen = np.full(len(book.stage), -1, np.intp)
     rows = in_use(book)
     if len(rows) and len(detections):
-        evidence = _evidence(book, rows, detections, stamps, rules.affinity)
+        labels = label_probabilities(book.evidence[rows])
+        evidence = gather(book, rows, labels, detections, stamps, rules.affinity.reach)
         chosen, columns = associate(rules.affinity.combine(evidence))
         seen[rows[chosen]] = columns
     unclaimed = np.setdiff1d(np.arange(len(detections)), seen)
@@ -207,26 +199,6 @@ def advance(
     if surplus > 0:
         book.stage[lost[np.argsort(book.last_ns[lost], kind="stable")[:surplus]]] = REMOVED
     return replace(book, next_id=next_id), seen
-
-
-def _evidence(
-    book: TrackBook, rows: IntpArray, detections: Detections, stamps: Int64Array, affinity: Affinity
-) -> Evidence:
-    age = (int(stamps[-1]) - book.last_ns[rows]) / 1e9
-    predicted = book.boxes[rows] + book.velocity[rows] * np.minimum(age, _COAST_S)[:, None]
-    sizes = box_sizes(book.boxes[rows])
-    appearance = np.clip(book.embedding[rows] @ detections.embeddings.T, 0.0, 1.0)
-    label = appearance
-    if book.evidence.shape[1]:
-        label = np.sqrt(label_probabilities(book.evidence[rows])) @ np.sqrt(detections.labels).T
-    return Evidence(
-        mask=shared_mask_iou(book.masks[rows], book.mask_stamps[rows], detections.masks, stamps),
-        place=nearness(middles(predicted), sizes, detections.boxes, affinity.reach),
-        home=nearness(book.home[rows], sizes, detections.boxes, affinity.reach),
-        appearance=appearance,
-        label=label,
-        age_s=age,
-    )
 
 
 def _renew(book: TrackBook, rows: IntpArray, detections: Detections, columns: IntpArray, stamps: Int64Array) -> None:
