@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from henasy_stream.runtime.log import open_console
 from henasy_stream.sinks.builder import NodeStatus
 
 _LABEL_WIDTH = 10
@@ -44,7 +45,7 @@ class Reporter:
     """Labelled lines on stderr: coloured on a terminal, plain elsewhere."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = console or open_console()
 
     def say(self, label: str, text: str) -> None:
         """One line: what it is about, and what there is to say."""

@@ -21,7 +21,7 @@ import pytest
 
 from henasy_stream.client import subscribe
 from henasy_stream.sinks.messages import Status
-from tests.life.node import ROOT
+from tests.life.node import FAKE, ROOT
 
 MEGABYTE = 1_000_000
 
@@ -92,6 +92,37 @@ def test_a_disk_that_fills_up(node, camera, disk, port):
     capture = cv2.VideoCapture(str(video))
     assert capture.read()[0]
     capture.release()
+
+
+@pytest.mark.parametrize("where", ["full disk", "closed pipe", "none"])
+def test_nobody_can_read_what_it_says(tmp_path, where):
+    record = tmp_path / "record.jsonl"
+    command = [
+        sys.executable,
+        "-m",
+        FAKE,
+        "--source",
+        "world?size=64x48&seconds=2",
+        "--headless",
+        "--record",
+        str(record),
+    ]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Path("/dev/full").open("wb") as full:
+        said = {"full disk": full.fileno(), "closed pipe": writer, "none": subprocess.DEVNULL}[where]
+        code = subprocess.run(
+            command if where != "none" else ["sh", "-c", 'exec "$@" 2>&-', "sh", *command],
+            stderr=said,
+            cwd=ROOT,
+            timeout=60,
+            check=False,
+        ).returncode
+    os.close(writer)
+    assert code == 0
+    messages = [json.loads(line) for line in record.read_text().splitlines()]
+    assert messages[-1]["state"] == "STOPPING"
+    assert messages[-1]["counters"]["frames_in"] == 60
 
 
 def test_a_subscriber_that_stops_reading(node, camera, port, tmp_path):
