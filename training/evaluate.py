@@ -10,8 +10,9 @@
     python training/evaluate.py stream record.jsonl
     python training/evaluate.py tracking
     python training/evaluate.py segmentation
+    python training/evaluate.py relations
 
-The last four are about the synthetic world, which needs no data.
+The last five are about the synthetic world, which needs no data.
 """
 
 from __future__ import annotations

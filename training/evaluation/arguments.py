@@ -14,7 +14,7 @@ DEMO = ROOT / "henasy_stream" / "weights" / "demo.safetensors"
 
 
 def parser() -> argparse.ArgumentParser:
-    """One subcommand for each table of the paper; `world`, `stream`, `tracking`, `segmentation`, `own` beside them."""
+    """One subcommand for each table of the paper; those of the synthetic world and `own` beside them."""
     top = argparse.ArgumentParser(prog="evaluate.py", description="Scores of a model or of a record.")
     commands = top.add_subparsers(dest="command", required=True)
 
@@ -48,6 +48,18 @@ def parser() -> argparse.ArgumentParser:
     segmentation.add_argument("--streams", type=from_one, default=10, help="how many of each kind (default 10)")
     segmentation.add_argument("--seconds", type=from_one, default=60, help="length of a stream (default 60)")
     segmentation.add_argument("--seed", type=int, default=201, help="of the first stream (default 201)")
+
+    relations = commands.add_parser("relations", help="who touches what, on plain and hard streams and with true boxes")
+    relations.add_argument("--weights", default="demo", help="default: the weights that ship with the package")
+    relations.add_argument("--streams", type=from_one, default=10, help="how many of each kind (default 10)")
+    relations.add_argument("--seconds", type=from_one, default=60, help="length of a stream (default 60)")
+    relations.add_argument("--seed", type=int, default=901, help="of the first stream (default 901)")
+    relations.add_argument(
+        "--ablation",
+        type=from_one,
+        metavar="N",
+        help="what contacts can be told from instead, each fitted on N streams of the validation split",
+    )
 
     egomcq = commands.add_parser("egomcq", help="which of five clips does a narration tell of")
     egomcq.add_argument("annotations", type=Path, help="egomcq.json")

@@ -21,13 +21,19 @@ if TYPE_CHECKING:
     from training.evaluation.result import Result
 
 
+_MANY = 5
+
+
 def _show(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:
+    """Scores down and names across; the other way round when there are many names."""
+    names, scores = list(columns), list(next(iter(columns.values())))
+    across, down = (scores, names) if len(names) > _MANY else (names, scores)
     table = Table(title=title)
-    table.add_column("score")
-    for name in columns:
-        table.add_column(name, justify="right")
-    for row in next(iter(columns.values())):
-        values = [column[row] for column in columns.values()]
+    table.add_column("" if len(names) > _MANY else "score")
+    for head in across:
+        table.add_column(head, justify="right")
+    for row in down:
+        values = [columns[row][head] if len(names) > _MANY else columns[head][row] for head in across]
         table.add_row(row, *(f"{value:.3f}" if isinstance(value, float) else str(value) for value in values))
     Console().print(table)
 
@@ -153,6 +159,26 @@ def _segmentation(options: argparse.Namespace) -> tuple[dict[str, dict[str, floa
     return scores, about, f"captions as segments on {options.streams} plain and hard streams of {options.seconds} s"
 
 
+def _relations(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], dict[str, Any], str]:
+    from henasy_stream.loading import load
+    from training.evaluation.relation_fit import score_ablation
+    from training.evaluation.relation_weights import FIRST_SEED
+    from training.evaluation.relations import score_relations
+
+    model = load(options.weights)
+    if "entities" not in model.capabilities:
+        raise UserError(f"{options.weights} has no entities that could be related: give weights of HENASY")
+    seeds = range(options.seed, options.seed + options.streams)
+    scores: dict[str, dict[str, float]]
+    if options.ablation:
+        fitted_on = range(FIRST_SEED, FIRST_SEED + options.ablation)
+        scores = score_ablation(model, seeds=seeds, fitted_on=fitted_on, seconds=options.seconds)
+    else:
+        scores = score_relations(model, seeds=seeds, seconds=options.seconds)
+    about = {name: getattr(options, name) for name in ("weights", "streams", "seconds", "seed", "ablation")}
+    return scores, about, f"who touches what on {options.streams} streams of {options.seconds} s of each kind"
+
+
 def _synthetic(options: argparse.Namespace) -> None:
     title: str
     about: Mapping[str, object]
@@ -163,6 +189,8 @@ def _synthetic(options: argparse.Namespace) -> None:
         scores, about, title = _tracking(options)
     elif options.command == "segmentation":
         scores, about, title = _segmentation(options)
+    elif options.command == "relations":
+        scores, about, title = _relations(options)
     else:
         scores, about, title = _streams(options.records)
     _show(title, scores)
