@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from henasy_stream import _draw
 from henasy_stream._lettering import fit, line_height, width_of
+from henasy_stream._links import links
 from henasy_stream._palette import colour_of, lighter
 from henasy_stream.types import Caption, Frame, Perception, Track, UInt8Array
 
@@ -30,7 +31,7 @@ def annotate(
 
     Every track has a colour that depends on its id alone.  Seen tracks: mask with soft edges, corners of the box, a
     pill with label, id and probability.  Lost ones: faded, dashed.  Answers to a query: a whole box and a magnifying
-    glass.
+    glass.  Relations: a line from subject to object.
     Between two windows the marks fade with the age of the result.
 
     Args:
@@ -57,6 +58,7 @@ def annotate(
         _draw_box(image, track, line)
     bar = _draw_caption(image, perception.caption, font)
     taken = _draw_legend(image, legend, max(8, round(font * 0.8))) if legend else []
+    taken += links(image, tracks, perception.relations, font, line)
     _draw_labels(image, tracks, font, height - bar, taken)
     return image
 

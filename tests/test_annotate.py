@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from henasy_stream import _lettering
 from henasy_stream._palette import colour_of, text_colour
 from henasy_stream.annotate import annotate
-from henasy_stream.types import Alternative, Caption, Frame, Masks, Perception, Track
+from henasy_stream.types import Alternative, Caption, Frame, Masks, Perception, Relation, Track
 
 GREY = 90
 
@@ -349,3 +349,35 @@ def test_a_hd_frame_takes_milliseconds():
         annotate(frame, seen, "x")
         took.append(time.perf_counter() - started)
     assert min(took) < 0.03  # 8 ms on an idle core; the bound only catches a full-frame float path
+
+
+def related(number=1, other=2, score=0.8, predicate="contacts"):
+    return Relation(subject_id=number, predicate=predicate, object_id=other, score=score, start_ns=0)
+
+
+def test_a_relation_is_a_line_from_subject_to_object():
+    frame = frame_of()
+    tracks = (track(1, (20.0, 150.0, 80.0, 220.0), label="hand"), track(2, (200.0, 40.0, 260.0, 100.0)))
+    plain = annotate(frame, perceived(frame, *tracks))
+    drawn = annotate(frame, perceived(frame, *tracks, relations=(related(),)))
+    differs = (plain != drawn).any(2)
+    assert (drawn[70, 230] == colour_of(2)).all()  # the middle of the object
+    halfway = differs[100:140, 120:180]
+    assert halfway.any()
+    assert not differs[:30].any()
+    assert not differs[:, :30].any()
+    assert differs.mean() < 0.03
+
+
+def test_relations_of_unknown_tracks_are_not_drawn():
+    frame, one = frame_of(), track(1)
+    plain = annotate(frame, perceived(frame, one))
+    assert (annotate(frame, perceived(frame, one, relations=(related(1, 9), related(9, 1)))) == plain).all()
+
+
+@pytest.mark.parametrize(("width", "height"), [(16, 16), (40, 300), (320, 240)])
+def test_relations_fit_into_any_picture(width, height):
+    frame = frame_of(width, height)
+    tracks = tuple(track(k, (0.0, 0.0, width / k, height / k)) for k in range(1, 6))
+    many = tuple(related(a, b) for a in range(1, 6) for b in range(1, 6) if a != b)
+    assert annotate(frame, perceived(frame, *tracks, relations=many)).shape == (height, width, 3)
