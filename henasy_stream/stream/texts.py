@@ -29,14 +29,6 @@ class Texts:
     bank: PhraseBank | PairBank
     rivals: FloatArray
 
-    def remark(self) -> str | None:
-        """A line about a caption bank that is not complete yet."""
-        filling = self.bank.filling
-        if filling.complete:
-            return None
-        return f"captions choose from {filling.done} of {len(filling.texts)} phrases until the rest is embedded"
-
-
 def prepare_texts(
     backend: Backend,
     phrases: Sequence[str] | VerbNounPairs | None,
