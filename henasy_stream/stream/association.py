@@ -49,32 +49,33 @@ class Evidence:
 class Affinity:
     """How the evidence is weighted.
 
-    An affinity is the mean of the terms that there are, weighted by the fields of the same names.  The weight of place
-    halves with every `fade_s` that a track has not been seen.  A pair below `least_shared`, or `least_apart` where two
-    windows share no frame (a lost track, a model too slow, a causal one), is never matched; nor is one that shares no
-    frame and whose appearance and label are alike by less than `least_alike` on average: that is another thing in the
-    same place.  `reach`: distance at which two places have 1/e in common, in sizes of the boxes.
+    An affinity is the mean of the terms that there are, weighted by the fields of the same names.  With every `fade_s`
+    that a track has not been seen, half of what is left of the weight of its place goes over to its home.  A pair below
+    `least_shared`, or `least_apart` where two windows share no frame (a lost track, a model too slow, a causal one), is
+    never matched; nor is one that shares no frame and whose appearance and label are alike by less than `least_alike`
+    on average: that is another thing in the same place.  `reach`: distance at which two places have 1/e in common, in
+    sizes of the boxes.
     """
 
     mask: float = 0.35
-    place: float = 0.20
-    home: float = 0.50
+    place: float = 0.60
     appearance: float = 0.25
     label: float = 0.20
-    fade_s: float = 1.0
+    fade_s: float = 2.0
     reach: float = 1.2
     least_shared: float = 0.40
-    least_apart: float = 0.44
+    least_apart: float = 0.42
     least_alike: float = 0.40
 
     def combine(self, evidence: Evidence) -> FloatArray:
         """(M, N) affinities in 0..1, and 0 for a pair that must not be matched."""
         apart = np.isnan(evidence.mask)
         mask = np.where(apart, 0.0, self.mask)
-        place = self.place * 0.5 ** (evidence.age_s / self.fade_s)[:, None]
-        total = mask * np.nan_to_num(evidence.mask) + place * evidence.place + self.home * evidence.home
+        fresh = 0.5 ** (evidence.age_s / self.fade_s)[:, None]
+        total = mask * np.nan_to_num(evidence.mask)
+        total = total + self.place * (fresh * evidence.place + (1.0 - fresh) * evidence.home)
         total = total + self.appearance * evidence.appearance + self.label * evidence.label
-        affinity = total / (mask + place + self.home + self.appearance + self.label)
+        affinity = total / (mask + self.place + self.appearance + self.label)
         possible = affinity >= np.where(apart, self.least_apart, self.least_shared)
         possible &= ~apart | (evidence.appearance + evidence.label >= 2 * self.least_alike)
         result: FloatArray = np.where(possible, affinity, 0.0).astype(np.float32)

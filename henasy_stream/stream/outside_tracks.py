@@ -47,9 +47,7 @@ MOST_NAMES = 64
 """Names that tracks may have at one time; a further one is tracked as "entity" until another is free."""
 GRID = 48
 
-_AFFINITY = Affinity(
-    mask=0.0, place=0.6, home=0.0, appearance=0.0, label=0.4, fade_s=np.inf, least_apart=0.35, least_alike=0.0
-)
+_AFFINITY = Affinity(mask=0.0, place=0.6, appearance=0.0, label=0.4, fade_s=np.inf, least_apart=0.35, least_alike=0.0)
 """A box goes on a track by its place and its name; either alone will do, so that neither a detector that wavers between
 two names nor a thing that comes back elsewhere changes the id."""
 _LEAST_HYPOTHESIS = 0.01

@@ -85,16 +85,22 @@ def test_an_affinity_is_the_mean_of_what_is_known():
     assert rules.combine(evidence(**ALL, mask=0.0))[0, 0] < 0.9
     for name in ALL:
         assert rules.combine(evidence(**ALL | {name: 0.0}))[0, 0] < 0.95, name
+    everything = rules.combine(evidence(**ALL | {"mask": 0.5}))[0, 0]
+    assert rules.combine(evidence(**ALL, mask=0.0))[0, 0] < everything < 1
 
 
-def test_where_a_thing_was_counts_less_the_longer_it_has_not_been_seen():
+def test_where_a_thing_was_gives_way_to_where_it_mostly_is():
     rules = Affinity(least_apart=0.0, least_alike=0.0)
-    gains = [
-        float((rules.combine(evidence(place=1.0, age=age)) - rules.combine(evidence(place=0.0, age=age)))[0, 0])
-        for age in (0.5, 1.0, 2.0, 8.0)
-    ]
-    assert gains == sorted(gains, reverse=True)
-    assert gains[-1] < 0.01
+
+    def gains(name):
+        near, far = ([rules.combine(evidence(age=t, **{name: v}))[0, 0] for t in (0.5, 1, 2, 20)] for v in (1.0, 0.0))
+        return (np.array(near) - far).tolist()
+
+    place, home = gains("place"), gains("home")
+    assert place == sorted(place, reverse=True)
+    assert home == sorted(home)
+    assert place[0] > 4 * home[0]  # equal things that change places do not change ids
+    assert home[-1] > 100 * place[-1]
 
 
 def test_another_thing_in_the_same_place_is_no_match_and_the_same_elsewhere_is():

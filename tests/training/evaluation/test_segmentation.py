@@ -38,8 +38,9 @@ def hop(stamp_s, text, rival=None):
         labels=np.zeros((0, 5), np.float32),
         presence=np.zeros(0, np.float32),
         boxes=np.zeros((0, 4)),
+        slots=np.zeros(0, np.intp),
     )
-    return Hop(stamps=stamps, video=video, detections=none, slots=np.zeros(0, int), truth=NOTHING, tracks=NOTHING)
+    return Hop(stamps=stamps, video=video, detections=none, truth=NOTHING, tracks=NOTHING)
 
 
 def test_the_truth_is_that_of_the_stream():
