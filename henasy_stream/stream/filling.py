@@ -30,6 +30,7 @@ class Filling:
         embeddings: (P, D), zeros where nothing is there yet.  Rows are written in place by `work`.
         ready: (P,) which rows are there.
         wanted: rows to do first; whoever scores the bank writes here.
+        problem: why no more come in, if that is so.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Filling:
         self.texts = texts
         self.embeddings, self.ready = cache.get(texts)
         self.wanted: npt.NDArray[np.intp] = np.zeros(0, np.intp)
+        self.problem: str | None = None
         self._backend, self._cache, self._progress = backend, cache, progress
         self._next = 0
         self._size = 1
@@ -54,6 +56,15 @@ class Filling:
     def complete(self) -> bool:
         """Whether all rows are there."""
         return bool(self.ready.all())
+
+    def remark(self) -> str | None:
+        """A line for the user as long as the bank is not complete."""
+        if self.complete:
+            return None
+        so_far = f"captions choose from {self.done} of {len(self.texts)} phrases"
+        return (
+            f"{so_far}: embedding failed ({self.problem})" if self.problem else f"{so_far} until the rest is embedded"
+        )
 
     def work(self) -> None:
         """Embeds one batch, of so many texts as should take BATCH_S by the time that the last one took."""

@@ -160,7 +160,8 @@ class Reader:
             masks=found.masks,
             window_start_ns=int(window.stamps[0]),
             window_end_ns=int(window.stamps[-1]),
-            notice=books.outside.remark(self._period_ns * (self._spec.num_frames - 1) / 1e9) or self.texts.bank.filling.remark(),
+            notice=books.outside.remark(self._period_ns * (self._spec.num_frames - 1) / 1e9)
+            or self.texts.bank.filling.remark(),
         )
         return Reading(books=books, result=result, closed=closed)
 

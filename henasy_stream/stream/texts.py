@@ -29,6 +29,7 @@ class Texts:
     bank: PhraseBank | PairBank
     rivals: FloatArray
 
+
 def prepare_texts(
     backend: Backend,
     phrases: Sequence[str] | VerbNounPairs | None,

@@ -74,25 +74,17 @@ class BackgroundFilling:
 
     def __init__(self, filling: Filling, turns: Turns) -> None:
         """`turns`: taken by everybody who uses the model."""
-        self._problems: list[str] = []
-        thread = threading.Thread(
-            target=_fill, args=(filling, turns, self._problems), name="embed phrases", daemon=True
-        )
+        thread = threading.Thread(target=_fill, args=(filling, turns), name="embed phrases", daemon=True)
         # A daemon thread that still computes while the interpreter goes down can crash it.
         self._end = weakref.finalize(self, _end, turns, thread)
         thread.start()
-
-    @property
-    def problem(self) -> str | None:
-        """Why the bank stays as it is, if embedding failed."""
-        return self._problems[0] if self._problems else None
 
     def close(self) -> None:
         """Ends the thread after the batch that it is at; what is done is kept on disk."""
         self._end()
 
 
-def _fill(filling: Filling, turns: Turns, problems: list[str]) -> None:
+def _fill(filling: Filling, turns: Turns) -> None:
     try:
         while not filling.complete:
             with turns.worker() as going_on:
@@ -100,9 +92,9 @@ def _fill(filling: Filling, turns: Turns, problems: list[str]) -> None:
                     break
                 filling.work()
             filling.report()
-    except Exception as error:  # noqa: BLE001 - told by `problem`; captions go on with what is there
-        _log.exception("the phrases could not be embedded further")
-        problems.append(f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - told by `remark`; captions go on with what is there
+        _log.debug("the phrases could not be embedded further", exc_info=True)
+        filling.problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
     finally:
         filling.keep()
 
