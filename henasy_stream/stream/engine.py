@@ -11,12 +11,13 @@ from henasy_stream.backends.base import Backend
 from henasy_stream.config import StreamConfig
 from henasy_stream.errors import UserError
 from henasy_stream.preprocess import View, is_plain
+from henasy_stream.stream.continuity import discontinuity, is_live
 from henasy_stream.stream.network import Network, Pace
 from henasy_stream.stream.phrases import Progress, VerbNounPairs
 from henasy_stream.stream.queries import QueryBank
 from henasy_stream.stream.reader import Reader
 from henasy_stream.stream.reading import Window
-from henasy_stream.stream.sampler import Sampler, SampleRing, choose_hop
+from henasy_stream.stream.sampler import Sampler, SampleRing
 from henasy_stream.stream.state import StreamState
 from henasy_stream.stream.texts import prepare_texts
 from henasy_stream.stream.turns import BackgroundFilling, Turns
@@ -74,7 +75,6 @@ class Engine:
         if config.entities == "outside":
             self.spec = replace(spec, capabilities=spec.capabilities | {"entities"})
         self._sampler = Sampler.plan(spec.num_frames, span_s, config.gap_s)
-        self._period_s = self._sampler.period_ns / 1e9
         texts = prepare_texts(backend, phrases, progress, background=background)
         self._turns = Turns()
         self.vocabulary, self.phrases = texts.vocabulary.labels, texts.bank.texts
@@ -154,7 +154,7 @@ class Engine:
         if state.fingerprint != self._fingerprint:
             raise UserError("this stream state was saved with other weights, phrases or sampling: start afresh")
         self.timings = {}
-        reason = self._discontinuity(state, frame)
+        reason = discontinuity(state, frame, self._sampler)
         ended: tuple[Track, ...] = ()
         closed: tuple[Caption, ...] = ()
         if reason is not None:
@@ -162,7 +162,13 @@ class Engine:
         new = 0
         ring, wanted = self._sampler.observe(state.ring, frame.stamp_ns)
         state = replace(
-            state, ring=ring, height=frame.height, width=frame.width, source=frame.source, frames=state.frames + 1
+            state,
+            ring=ring,
+            height=frame.height,
+            width=frame.width,
+            source=frame.source,
+            busy_s=0.0,
+            frames=state.frames + 1,
         )
         if wanted:
             started = perf_counter()
@@ -178,12 +184,10 @@ class Engine:
                 state.books, entities, oldest_ns=oldest_ns, now_ns=frame.stamp_ns, first=state.frames == 1
             )
             state = replace(state, books=books)
-        live = frame.stamp_source in ("device", "receive")
-        hop = 1 if self._network.causal else self._hop(state, live=live)
-        due = wanted and (not state.hops or state.ring.since_window >= hop)
+        pace = self._network.pace(state.step_s, self._sampler.period_ns, live=is_live(frame))
+        due = wanted and (not state.hops or state.ring.since_window >= pace.hop)
         if due:
-            behind = live and state.step_s > self._period_s if self._network.causal else hop >= max(2, len(ring.stamps))
-            state, ended_now = self._look(state, frame, new, behind=behind)
+            state, ended_now = self._look(state, frame, new, pace)
             closed += ended_now
         last = state.last
         return state, Perception(
@@ -214,17 +218,6 @@ class Engine:
     def _view(self, frame: Frame) -> View:
         return View.plan(frame.height, frame.width, self.spec.image_size, self.spec.resize, self.config.rotate)
 
-    def _discontinuity(self, state: StreamState, frame: Frame) -> str | None:
-        if not state.frames:
-            return frame.reset
-        if frame.reset is not None:
-            return frame.reset
-        if frame.source != state.source:
-            return f"source changed from {state.source} to {frame.source}"
-        if (frame.height, frame.width) != (state.height, state.width):
-            return f"size changed from {state.width}x{state.height} to {frame.width}x{frame.height}"
-        return self._sampler.discontinuity(state.ring, frame.stamp_ns)
-
     def _reset(self, state: StreamState, frame: Frame) -> tuple[StreamState, tuple[Track, ...], tuple[Caption, ...]]:
         """The state afresh, ids and counters going on; the tracks that this removes and the segment that it closes."""
         books, ended, closed = self._reader.restart(state.books, frame.stamp_ns, self._view(frame))
@@ -239,21 +232,9 @@ class Engine:
         )
         return fresh, ended, closed
 
-    def _hop(self, state: StreamState, *, live: bool) -> int:
-        return choose_hop(
-            self.config.hop,
-            live=live,
-            step_s=state.step_s,
-            period_ns=self._sampler.period_ns,
-            num_frames=self.spec.num_frames,
-        )
-
-    def _look(
-        self, state: StreamState, frame: Frame, new: int, *, behind: bool
-    ) -> tuple[StreamState, tuple[Caption, ...]]:
+    def _look(self, state: StreamState, frame: Frame, new: int, pace: Pace) -> tuple[StreamState, tuple[Caption, ...]]:
         """Runs the network and reads what it says; also the segment that this closes."""
         started = perf_counter()
-        pace = Pace(step_s=state.step_s, period_s=self._period_s, behind=behind)
         look = self._network.look(state.ring, state.network, new, pace)
         middle = perf_counter()
         window = Window(
@@ -273,6 +254,7 @@ class Engine:
             books=reading.books,
             last=reading.result if look.notice is None else replace(reading.result, notice=look.notice),
             network=look.state,
+            busy_s=ended - started,
             step_s=state.step_s + _STEP_RATE * (step_s - state.step_s) if state.windows else step_s,
             hops=state.hops + 1,
             windows=state.windows + 1,

@@ -19,20 +19,21 @@ import numpy as np
 from henasy_stream.backends.base import Backend, NetworkState, checked
 from henasy_stream.config import StreamConfig
 from henasy_stream.errors import UserError
-from henasy_stream.stream.sampler import Int64Array, SampleRing
+from henasy_stream.stream.sampler import Int64Array, SampleRing, choose_hop
 from henasy_stream.types import ModelSpec, NetworkOutput
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pace:
-    """How fast the network is, beside how fast it should be.
+    """How fast the network is, and what follows.
 
-    step_s: measured seconds of a window or a step.  period_s: between two samples.  behind: it cannot keep up: windows
-    share no frame, or a step takes longer than a period.
+    step_s: measured seconds of a window or a step.  period_s: between two samples.  hop: new samples to wait for until
+    the next look.  behind: it cannot keep up: windows share no frame, or a live source's steps outlast a period.
     """
 
     step_s: float
     period_s: float
+    hop: int
     behind: bool
 
 
@@ -60,7 +61,7 @@ class Network:
 
     def __init__(self, backend: Backend, config: StreamConfig) -> None:
         """Raises UserError when the weights or the sizes do not allow what `config` asks for."""
-        self._backend, self._spec = backend, backend.spec
+        self._backend, self._spec, self._hop = backend, backend.spec, config.hop
         self.causal = backend.spec.attention == "causal"
         _check(config, backend.spec)
 
@@ -80,6 +81,15 @@ class Network:
             self._backend.step(self._backend.initial_state(), grey[0])
         else:
             self._backend.run_window(grey)
+
+    def pace(self, step_s: float, period_ns: int, *, live: bool) -> Pace:
+        """From the smoothed seconds of a window or a step; `live`: frames are lost while the network runs."""
+        period_s = period_ns / 1e9
+        if self.causal:
+            return Pace(step_s=step_s, period_s=period_s, hop=1, behind=live and step_s > period_s)
+        frames = self._spec.num_frames
+        hop = choose_hop(self._hop, live=live, step_s=step_s, period_ns=period_ns, num_frames=frames)
+        return Pace(step_s=step_s, period_s=period_s, hop=hop, behind=hop >= max(2, frames))
 
     def look(self, ring: SampleRing, state: NetworkState | None, new: int, pace: Pace) -> Look:
         """One hop.

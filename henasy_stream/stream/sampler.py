@@ -76,14 +76,17 @@ class Sampler:
         """`span_s` is the time from the first to the last of `num_frames` samples."""
         return Sampler(period_ns=max(1, round(span_s * 1e9 / max(1, num_frames - 1))), gap_ns=round(gap_s * 1e9))
 
-    def discontinuity(self, ring: SampleRing, stamp_ns: int) -> str | None:
-        """Why a frame of this stamp cannot continue the ring, or None."""
+    def discontinuity(self, ring: SampleRing, stamp_ns: int, busy_s: float = 0.0) -> str | None:
+        """Why a frame of this stamp cannot continue the ring, or None.
+
+        `busy_s`: how long nobody took frames since the last one; a pause is only what is longer.
+        """
         if not ring.filled:
             return None
         pause = stamp_ns - ring.last_ns
         if pause < 0:
             return f"stamps went back by {-pause / 1e9:.3f} s"
-        if pause > self.gap_ns:
+        if pause > self.gap_ns + busy_s * 1e9:
             return f"gap of {pause / 1e9:.3f} s"
         return None
 

@@ -29,8 +29,8 @@ class StreamState:
 
     fingerprint: of the weights, the window, the vocabulary and the phrases that its arrays belong to.  network: what
     causal weights remember, on their device, None for others.  height, width, source: of the newest frame.  step_s:
-    smoothed seconds that a window or a step took.  frames, samples, windows, resets: counters since the start.  hops:
-    windows since the last reset.
+    smoothed seconds that a window or a step took; busy_s: what the network took at the newest frame.  frames, samples,
+    windows, resets: counters since the start.  hops: windows since the last reset.
     """
 
     fingerprint: str
@@ -42,6 +42,7 @@ class StreamState:
     width: int = 0
     source: str = ""
     step_s: float = 0.0
+    busy_s: float = 0.0
     hops: int = 0
     frames: int = 0
     samples: int = 0

@@ -259,8 +259,8 @@ def test_embeddings_on_request():
 
 
 class SlowBackend(FakeBackend):
-    def __init__(self, clock, seconds):
-        super().__init__()
+    def __init__(self, clock, seconds, **options):
+        super().__init__(**options)
         self.clock, self.seconds = clock, seconds
 
     def run_window(self, clip):
@@ -289,6 +289,39 @@ def test_a_live_stream_keeps_pace_with_a_slow_model(monkeypatch, seconds, hop):
     if hop == 4:  # windows share no frame, and each is sampled at the period
         assert all(abs((p.window_end_ns - p.window_start_ns) / SECOND - 0.6) < 0.05 for p in fresh)
     assert len({t.id for p in results for t in p.tracks}) == 1
+
+
+@pytest.mark.parametrize("attention", ["window", "causal"])
+def test_a_model_slower_than_the_longest_pause_is_no_gap_in_the_stream(monkeypatch, attention):
+    clock = [0.0]
+    monkeypatch.setattr(engine_module, "perf_counter", lambda: clock[0])
+    backend = SlowBackend(clock, 3.0, attention=attention)
+    engine = Engine(backend, StreamConfig(gap_s=2.0))
+    state, now, results = engine.initial_state(), 0.0, []
+    while now < 40:
+        frame = replace(paint(SCENE[3:], now), stamp_source="receive", clock="monotonic")
+        state, perception = engine.step(state, frame)
+        results.append(perception)
+        now += max(0.02, engine.timings.get("network", 0.0))
+    assert not any(p.reset for p in results)
+    assert {t.id for p in results for t in p.tracks} == {1}
+    clock[0] += 9.0  # between two frames: the camera's silence, not the model's
+    frame = replace(paint(SCENE[3:], now + 9.0), stamp_source="receive", clock="monotonic")
+    assert "gap of" in engine.step(state, frame)[1].reset
+
+
+def test_a_process_that_was_stopped_while_the_network_ran_has_a_gap(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(engine_module, "perf_counter", lambda: clock[0])
+    backend = SlowBackend(clock, 0.01)
+    engine = Engine(backend, StreamConfig(gap_s=2.0))
+    frames = [replace(frame, stamp_source="receive", clock="monotonic") for frame in film(SCENE[3:], 2)]
+    state, _ = run(engine, frames[:-1])
+    backend.seconds = 10.0
+    state, last = engine.step(state, replace(frames[-1], stamp_ns=frames[-1].stamp_ns + SECOND // 5))
+    assert last.fresh
+    later = replace(frames[-1], stamp_ns=frames[-1].stamp_ns + 10 * SECOND)
+    assert "gap of" in engine.step(state, later)[1].reset
 
 
 def test_a_file_waits_for_a_slow_model(monkeypatch):
