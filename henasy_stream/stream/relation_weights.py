@@ -26,10 +26,10 @@ class RelationWeights:
 
 
 OWN = RelationWeights(
-    contacts=Weights(evidence=(-5.717, 0.771, -19.711, 0.444, -2.925, -1.686), offset=-0.265),
-    on=Weights(evidence=(4.427, 0.930, -4.722, 1.486, 0.121, 1.176), offset=-3.308),
+    contacts=Weights(evidence=(-4.409, 1.253, -18.314, 0.148, -1.759, -0.769), offset=0.415),
+    on=Weights(evidence=(4.529, 2.465, -5.948, 1.224, 0.244, 0.801), offset=-3.141),
 )
 OUTSIDE = RelationWeights(
-    contacts=Weights(evidence=(-3.110, 0.837, -20.075, 1.195, 0.461, -1.080), offset=-1.971),
-    on=Weights(evidence=(8.736, 1.149, -4.145, 0.979, 0.435, 1.394), offset=-3.355),
+    contacts=Weights(evidence=(-3.133, 0.822, -19.546, 1.220, 0.430, -1.052), offset=-1.936),
+    on=Weights(evidence=(8.705, 1.248, -4.242, 0.960, 0.463, 1.382), offset=-3.347),
 )
