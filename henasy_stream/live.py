@@ -91,7 +91,7 @@ def build_parser() -> _Parser:
         metavar="NAME|FILE",
         help="'demo' (default; knows the synthetic world only), 'lavila' (downloads), a LaViLa .pth, or a .safetensors",
     )
-    add("--backend", choices=choices("backend"), metavar="NAME", help="what executes the network: auto or torch (auto)")
+    add("--backend", choices=choices("backend"), metavar="NAME", help="what executes the network: auto, torch or onnxruntime (auto)")
     add(
         "--queries",
         metavar='"A, B"',
@@ -163,8 +163,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
         # Late, so that --help and mistakes are answered before NumPy and OpenCV are loaded.
+        from henasy_stream.runtime.log import occupy_standard_files
         from henasy_stream.runtime.node import run
 
+        occupy_standard_files()
         return run(options)
     except (KeyboardInterrupt, Exception) as error:
         if debugging():

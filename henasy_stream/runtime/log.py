@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 
 from rich.console import Console
@@ -26,6 +27,17 @@ class LenientLog(io.TextIOWrapper):
         """Nothing waits."""
         with contextlib.suppress(OSError):
             super().flush()
+
+
+def occupy_standard_files() -> None:
+    """Opens nothing at all where stdin, stdout or stderr are closed.
+
+    Otherwise the record would get the number of stderr, and whatever a library says there would get into the record.
+    """
+    lowest_free = os.open(os.devnull, os.O_RDWR)
+    while lowest_free < 3:
+        lowest_free = os.open(os.devnull, os.O_RDWR)
+    os.close(lowest_free)
 
 
 def open_console() -> Console:

@@ -119,11 +119,12 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
     pace = Pace(max_frames=options.max_frames, max_fps=options.max_fps)
     final = run_loop(parts.source, engine, outputs, monitor, stop, reporter.warn, pace, parts.entities)
     seconds = time.monotonic() - started
+    if beats is not None:
+        beats.close()  # first, or it tells of the end before the last caption
+    if publisher is not None and final is not None:
+        outputs.attempt("messages", partial(publisher.write, final))
     monitor.enter("STOPPING", stop.reason)
-    if publisher is not None and beats is not None:
-        beats.close()
-        if final is not None:
-            outputs.attempt("messages", partial(publisher.write, final))
+    if publisher is not None:
         outputs.attempt("messages", partial(_beat, publisher, monitor))
     status = replace(monitor.status(), messages_not_sent=0 if publisher is None else publisher.not_sent)
     outputs.close()

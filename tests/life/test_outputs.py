@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -94,7 +95,7 @@ def test_a_disk_that_fills_up(node, camera, disk, port):
     capture.release()
 
 
-@pytest.mark.parametrize("where", ["full disk", "closed pipe", "none"])
+@pytest.mark.parametrize("where", ["full disk", "closed pipe"])
 def test_nobody_can_read_what_it_says(tmp_path, where):
     record = tmp_path / "record.jsonl"
     command = [
@@ -110,19 +111,37 @@ def test_nobody_can_read_what_it_says(tmp_path, where):
     reader, writer = os.pipe()
     os.close(reader)
     with Path("/dev/full").open("wb") as full:
-        said = {"full disk": full.fileno(), "closed pipe": writer, "none": subprocess.DEVNULL}[where]
-        code = subprocess.run(
-            command if where != "none" else ["sh", "-c", 'exec "$@" 2>&-', "sh", *command],
-            stderr=said,
-            cwd=ROOT,
-            timeout=60,
-            check=False,
-        ).returncode
+        said = {"full disk": full.fileno(), "closed pipe": writer}[where]
+        code = subprocess.run(command, stderr=said, cwd=ROOT, timeout=60, check=False).returncode
     os.close(writer)
     assert code == 0
     messages = [json.loads(line) for line in record.read_text().splitlines()]
     assert messages[-1]["state"] == "STOPPING"
     assert messages[-1]["counters"]["frames_in"] == 60
+
+
+def test_started_without_stderr_the_record_does_not_take_its_place(tmp_path):
+    record = tmp_path / "record.jsonl"
+    command = [
+        sys.executable,
+        "-m",
+        FAKE,
+        "--source",
+        "world?size=64x48&realtime=1",
+        "--headless",
+        "--record",
+        str(record),
+    ]
+    process = subprocess.Popen(["sh", "-c", 'exec "$@" 2>&-', "sh", *command], cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 60
+        while not record.exists() or not record.stat().st_size:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert os.readlink(f"/proc/{process.pid}/fd/2") == os.devnull  # noqa: PTH115
+    finally:
+        process.kill()
+        process.wait(10)
 
 
 def test_a_subscriber_that_stops_reading(node, camera, port, tmp_path):

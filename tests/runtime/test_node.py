@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.console import Console
 from henasy_stream import loading, sources
 from henasy_stream.client import subscribe
 from henasy_stream.errors import UserError
+from henasy_stream.runtime.monitor import Heartbeat
 from henasy_stream.runtime.node import run
 from henasy_stream.runtime.options import LiveOptions
 from henasy_stream.runtime.report import Reporter
@@ -77,6 +79,22 @@ def test_a_run_is_recorded_and_summarised(live, tmp_path):
     tracks = sum(m["topic"] == "henasy/1/tracks" for m in messages)
     assert f"tracks {tracks} · caption {len(captions)} · not sent 0" in said.about("messages")[0]
     assert any(line.startswith("network") for line in said.lines)
+
+
+def test_stopping_is_the_last_message_however_the_threads_take_turns(live, tmp_path, monkeypatch):
+    close = Heartbeat.close
+
+    def late(heartbeat: Heartbeat) -> None:
+        time.sleep(0.3)
+        close(heartbeat)
+
+    monkeypatch.setattr(Heartbeat, "close", late)
+    path = tmp_path / "r.jsonl"
+    live(record=str(path), headless=True)
+    before, last = record(path)[-2:]
+    assert before["topic"] == "henasy/1/caption"
+    assert before["final"]
+    assert last["state"] == "STOPPING"
 
 
 def test_a_run_without_outputs_still_runs(live):
