@@ -29,7 +29,7 @@ _TIP = 0.2  # share of a hand's mask that counts as its tip
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Sight:
-    """What a hop shows.  ids: (N,).  hand: (N,) bool.  tips: (N, 2), the uppermost part.  boxes: (N, 4)."""
+    """What a hop shows.  ids: (N,).  hand: (N,) bool.  tips: (N, 2) of hands, 0 for things.  boxes: (N, 4)."""
 
     ids: Int64Array
     hand: npt.NDArray[np.bool_]
@@ -51,11 +51,14 @@ def look(tracks: tuple[Track, ...], masks: Masks) -> Sight:
     height, width = masks.probability.shape[1:]
     boxes = np.array([track.box_xyxy for track in seen], np.float64).reshape(-1, 4)
     to_grid = cv2.invertAffineTransform(masks.to_source).astype(np.float64)
-    rows = [masks.probability[track.mask_index - 1] for track in seen if track.mask_index is not None]
+    hand = np.array([is_hand(track) for track in seen], bool)
+    tips = np.zeros((len(seen), 2))
+    for row in np.nonzero(hand)[0]:
+        tips[row] = tip(masks.probability[(seen[row].mask_index or 0) - 1])
     return Sight(
         ids=np.array([track.id for track in seen], np.int64),
-        hand=np.array([is_hand(track) for track in seen], bool),
-        tips=np.array([tip(row) for row in rows]).reshape(-1, 2),
+        hand=hand,
+        tips=tips,
         boxes=transform_boxes(to_grid, boxes) / (width, height, width, height),
     )
 

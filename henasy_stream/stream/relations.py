@@ -27,7 +27,7 @@ from henasy_stream.stream.relation_weights import RelationWeights, Weights
 from henasy_stream.types import Relation
 
 ROOM = 64
-"""Pairs of each predicate that are followed; the likeliest."""
+"""Pairs of each predicate that are followed: those that are the likeliest now."""
 START, STOP = 0.4, 0.25
 """Probabilities at which a relation begins and below which it ends."""
 SMOOTHING_S = 0.3
@@ -92,17 +92,17 @@ def follow(book: PairBook, pairs: Pairs, weights: Weights, *, rate: float, now_n
         rate: share of the new evidence in the smoothed one, 0..1.
         now_ns: stamp of the hop.
     """
-    same = (pairs.ids[:, None] == book.ids).all(-1)  # K P
+    kept = np.argsort(-probability(pairs.evidence, weights), kind="stable")[:ROOM]
+    ids, now, count = pairs.ids[kept], pairs.evidence[kept], len(kept)
+    same = (ids[:, None] == book.ids).all(-1)  # K P
     known, row = same.any(1), same.argmax(1)
-    evidence = np.where(known[:, None], (1 - rate) * book.evidence[row] + rate * pairs.evidence, pairs.evidence)
+    evidence = np.where(known[:, None], (1 - rate) * book.evidence[row] + rate * now, now)
     score = probability(evidence, weights)
     start = np.where(known, book.start_ns[row], -1)
     start = np.where(start >= 0, np.where(score < STOP, -1, start), np.where(score >= START, now_ns, -1))
-    kept = np.argsort(-score, kind="stable")[:ROOM]
     result = PairBook.empty(book.evidence.shape[1])
-    count = len(kept)
-    result.ids[:count], result.evidence[:count] = pairs.ids[kept], evidence[kept]
-    result.score[:count], result.start_ns[:count] = score[kept], start[kept]
+    result.ids[:count], result.evidence[:count] = ids, evidence
+    result.score[:count], result.start_ns[:count] = score, start
     return result
 
 
