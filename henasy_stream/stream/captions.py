@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,11 +30,15 @@ _ALTERNATIVES = 3
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PhraseBank:
     """filling: the P texts and their embeddings, as far as they are there.  mentions: (P, L), which labels of the
-    vocabulary a phrase names.
+    vocabulary a phrase names; naming: the same.
     """
 
     filling: Filling
     mentions: npt.NDArray[np.bool_]
+    naming: Naming = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "naming", Naming.of(self.mentions))
 
     @property
     def texts(self) -> Sequence[str]:
@@ -65,17 +69,33 @@ class PhraseBank:
         counts as the opposite of what is seen.
         """
         fits = np.where(self.filling.ready, self.filling.embeddings @ video, -1.0)
-        return log_softmax((fits / temperature + grounding_weights(self.mentions, grounded)).astype(np.float32))
+        return log_softmax((fits / temperature + self.naming.weights(grounded)).astype(np.float32))
 
 
-def grounding_weights(mentions: npt.NDArray[np.bool_], grounded: FloatArray | None) -> FloatArray:
-    """(M,) logarithms of the weights of texts that name labels (M, L) of which `grounded` (L,) are seen."""
-    named = mentions.sum(1)
-    if grounded is None or not named.any():
-        return np.zeros(len(mentions), np.float32)
-    seen = mentions @ grounded / np.maximum(named, 1)
-    weights: FloatArray = np.log(np.where(named > 0, UNGROUNDED + (1 - UNGROUNDED) * seen, 1.0)).astype(np.float32)
-    return weights
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Naming:
+    """Which of M texts name which labels, as (row, column) of what is true: a text names hardly more than two, so
+    that no window has to look at M x L cells.  counts: (M,) labels that each text names.
+    """
+
+    rows: npt.NDArray[np.intp]
+    columns: npt.NDArray[np.intp]
+    counts: npt.NDArray[np.intp]
+
+    @staticmethod
+    def of(mentions: npt.NDArray[np.bool_]) -> Naming:
+        """From (M, L)."""
+        rows, columns = np.nonzero(mentions)
+        return Naming(rows=rows, columns=columns, counts=np.bincount(rows, minlength=len(mentions)))
+
+    def weights(self, grounded: FloatArray | None) -> FloatArray:
+        """(M,) logarithms of the weights of the texts when `grounded` (L,) says what is seen."""
+        if grounded is None or not len(self.rows):
+            return np.zeros(len(self.counts), np.float32)
+        seen = np.bincount(self.rows, grounded[self.columns], len(self.counts)) / np.maximum(self.counts, 1)
+        kept = np.where(self.counts > 0, UNGROUNDED + (1 - UNGROUNDED) * seen, 1.0)
+        weights: FloatArray = np.log(kept).astype(np.float32)
+        return weights
 
 
 def find_mentions(texts: Sequence[str], labels: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -5,12 +5,12 @@ Shapes: `V` verbs, `N` nouns, `P = V * N` pairs, `L` labels of the vocabulary, `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from henasy_stream.stream.captions import grounding_weights, log_softmax
+from henasy_stream.stream.captions import Naming, log_softmax
 from henasy_stream.stream.filling import Filling
 from henasy_stream.stream.phrases import VerbNounPairs
 from henasy_stream.types import FloatArray
@@ -21,7 +21,8 @@ BEST = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PairBank:
-    """verbs: (V, D), nouns: (N, D) embedded alone.  filling: of the pairs.  mentions: (N, L), labels that a noun names.
+    """verbs: (V, D), nouns: (N, D) embedded alone.  filling: of the pairs.  mentions: (N, L), labels that a noun names;
+    naming: the same.
 
     lengths: (V, N) of the sums of a verb's and a noun's unit vectors.
     """
@@ -32,6 +33,10 @@ class PairBank:
     lengths: FloatArray
     filling: Filling
     mentions: npt.NDArray[np.bool_]
+    naming: Naming = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "naming", Naming.of(self.mentions))
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -62,7 +67,7 @@ class PairBank:
         together weigh as much as the least of those looked at.
         """
         verb, noun = self.verbs @ video, self.nouns @ video
-        weights = grounding_weights(self.mentions, grounded)
+        weights = self.naming.weights(grounded)
         some_verbs = _best(verb, best)
         some_nouns = _best(noun / temperature + weights, best)
         rows = (some_verbs[:, None] * len(self.nouns) + some_nouns).ravel()

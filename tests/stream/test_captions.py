@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from henasy_stream.stream.captions import CaptionBook, PhraseBank, find_mentions, named_tracks
+from henasy_stream.stream.captions import CaptionBook, Naming, PhraseBank, find_mentions, named_tracks
 from henasy_stream.stream.filling import Filling
 from henasy_stream.stream.text_cache import TextCache
 from henasy_stream.types import Caption, Hypothesis, Track
@@ -123,6 +123,17 @@ def test_phrases_whose_nouns_are_seen_gain():
     np.testing.assert_allclose(cup, np.array([1, 0.25, 1]) / 2.25, rtol=1e-5)  # "waits" names nothing
     half = np.exp(bank().log_probabilities(video, 0.05, np.array([0.0, 0.5, 0], np.float32)))
     np.testing.assert_allclose(half, np.array([0.25, 0.625, 1]) / 1.875, rtol=1e-5)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.integers(0, 5))
+def test_weights_are_those_of_the_whole_matrix(seed, texts, labels):
+    rng = np.random.default_rng(seed)
+    mentions, grounded = rng.random((texts, labels)) < 0.3, rng.random(labels).astype(np.float32)
+    named = mentions.sum(1)
+    seen = (mentions @ grounded) / np.maximum(named, 1)
+    expected = np.where(named > 0, 0.25 + 0.75 * seen, 1.0)
+    np.testing.assert_allclose(np.exp(Naming.of(mentions).weights(grounded)), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
