@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from henasy_stream.types import QueryCalibration
+
 
 def _check_positive(config: object, *names: str) -> None:
     for name in names:
@@ -101,6 +103,7 @@ class HenasyConfig:
     `similarity_scale`.  `fine_masks` (beyond the paper) reads masks at twice the patch resolution with the help of a
     convolutional stem.  `attention="causal"` (beyond the paper) is the network that advances frame by frame and sees
     the last `vision.num_frames` of them (`model/causal.py`).
+    `queries`: how sure answers to queries are, measured after training (`training/calibrate.py`).
     """
 
     vision: VisionConfig = field(default_factory=VisionConfig)
@@ -122,6 +125,7 @@ class HenasyConfig:
     fine_masks: bool = False
     attention: Literal["window", "causal"] = "window"
     temperature: float = 0.05
+    queries: QueryCalibration | None = None
 
     def __post_init__(self) -> None:
         _check_positive(self, "embed_dim", "entity_width", "entity_heads", "num_groups", "num_entities")

@@ -91,7 +91,12 @@ def build_parser() -> _Parser:
         metavar="NAME|FILE",
         help="'demo' (default; knows the synthetic world only), 'lavila' (downloads), a LaViLa .pth, or a .safetensors",
     )
-    add("--backend", choices=choices("backend"), metavar="NAME", help="what executes the network: auto, torch or onnxruntime (auto)")
+    add(
+        "--backend",
+        choices=choices("backend"),
+        metavar="NAME",
+        help="what executes the network: auto, torch or onnxruntime (auto)",
+    )
     add(
         "--queries",
         metavar='"A, B"',
@@ -123,6 +128,13 @@ def build_parser() -> _Parser:
         help="boxes of your own detector in place of the weights' entities: jsonl:FILE, or zmq://127.0.0.1:5561",
     )
     add("--entities-remote", action="store_true", help="take them from another machine as well")
+
+    add(
+        "--control",
+        metavar="ADDRESS",
+        help="let queries be changed while it runs, e.g. zmq://127.0.0.1:5562 (docs/queries.md)",
+    )
+    add("--control-remote", action="store_true", help="allow an address that other machines can reach")
 
     add = parser.add_argument_group("output").add_argument
     add("--publish", metavar="ADDRESS", help="publish over ZeroMQ, e.g. zmq://127.0.0.1:5560 (docs/messages.md)")

@@ -11,8 +11,9 @@
     python training/evaluate.py tracking
     python training/evaluate.py segmentation
     python training/evaluate.py relations
+    python training/evaluate.py queries
 
-The last five are about the synthetic world, which needs no data.
+The last six are about the synthetic world, which needs no data.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def _folder(recipe: Recipe, root: str) -> OwnData:
 
 
 def _with_sizes_of_weights(recipe: Recipe, argv: Sequence[str]) -> Recipe:
-    """A recipe that fits any weights takes the model of those to start from, but for their words."""
+    """A recipe that fits any weights takes the model of those to start from, not their words and calibration."""
     if not recipe.model_of_init:
         return recipe
     parser = argparse.ArgumentParser(prog="pretrain.py", add_help=False, allow_abbrev=False)
@@ -140,4 +140,4 @@ def _with_sizes_of_weights(recipe: Recipe, argv: Sequence[str]) -> Recipe:
     if not init:
         return replace(recipe, init=init)
     model: HenasyConfig = load_weights(weights_of(init))[1]
-    return replace(recipe, init=init, model=replace(model, vocabulary=VocabularyConfig()))
+    return replace(recipe, init=init, model=replace(model, vocabulary=VocabularyConfig(), queries=None))

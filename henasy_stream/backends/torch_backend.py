@@ -51,6 +51,7 @@ def spec_of(model_id: str, config: HenasyConfig, *, entities: bool) -> ModelSpec
         nouns=words.nouns,
         verbs=words.verbs,
         phrases=words.phrases,
+        queries=config.queries,
         synthetic=words.synthetic,
     )
 

@@ -6,9 +6,10 @@ frames, which is one assignment.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,7 @@ class ControlSocket:
             for option, value in (
                 (zmq.LINGER, 0),
                 (zmq.MAXMSGSIZE, MAX_REQUEST_BYTES),
+                (zmq.RCVTIMEO, _POLL_MS),
                 (zmq.RCVHWM, _WAITING),
                 (zmq.SNDHWM, _WAITING),
             ):
@@ -82,10 +84,10 @@ class ControlSocket:
 
     def _run(self, answer: Callable[[Request], Reply]) -> None:
         while not self._closing.is_set():
-            if not self._socket.poll(_POLL_MS):
-                continue
-            reply = _answered(self._socket.recv_multipart(), answer)
-            self._socket.send(msgspec.json.encode(reply))  # a REP socket drops what its client no longer waits for
+            # Not poll: what comes without REQ's envelope makes the socket readable, and is then dropped.
+            with contextlib.suppress(zmq.Again):
+                reply = _answered(self._socket.recv_multipart(), answer)
+                self._socket.send(msgspec.json.encode(reply))  # a REP socket drops what its client no longer waits for
 
 
 def _answered(parts: list[bytes], answer: Callable[[Request], Reply]) -> Reply:
@@ -103,7 +105,7 @@ class _Change:
     """A bank that waits to be used; `frame` gets the index of the first frame that it is used for."""
 
     bank: QueryBank
-    frame: queue.SimpleQueue[int] = field(default_factory=queue.SimpleQueue)
+    frame: queue.SimpleQueue[int | None] = field(default_factory=queue.SimpleQueue)
 
 
 class QueryDesk:
@@ -113,6 +115,7 @@ class QueryDesk:
         self._engine = engine
         self._texts = engine.queries
         self._changes: queue.SimpleQueue[_Change] = queue.SimpleQueue()
+        self._closed = False
 
     def answer(self, request: Request) -> Reply:
         """Embeds what is new and waits until the loop has taken it, or `APPLY_S`.
@@ -120,6 +123,8 @@ class QueryDesk:
         Raises:
             UserError: the request makes no sense.
         """
+        if self._closed:
+            raise UserError("the node is stopping")
         texts = wanted(request, self._texts)
         if request.get is not None:
             return Reply(ok=True, queries=texts)
@@ -134,10 +139,16 @@ class QueryDesk:
 
     def apply(self, frame_index: int) -> None:
         """Has the engine look for what was asked for; `frame_index`: of the frame that comes next."""
-        while True:
-            try:
-                change = self._changes.get_nowait()
-            except queue.Empty:
-                return
+        for change in self._waiting():
             self._engine.use_queries(change.bank)
             change.frame.put(frame_index)
+
+    def close(self) -> None:
+        """No frame comes any more; whoever waits for one has a reply now."""
+        self._closed = True
+        for change in self._waiting():
+            change.frame.put(None)
+
+    def _waiting(self) -> Iterator[_Change]:
+        while not self._changes.empty():  # nobody else takes any
+            yield self._changes.get()

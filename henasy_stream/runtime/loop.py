@@ -18,6 +18,7 @@ from henasy_stream.sources.base import EndOfSource, Source
 from henasy_stream.types import Frame, Perception
 
 if TYPE_CHECKING:
+    from henasy_stream.runtime.control import QueryDesk
     from henasy_stream.sources.entities import EntityFeed
     from henasy_stream.stream.engine import Engine
     from henasy_stream.stream.state import StreamState
@@ -43,6 +44,7 @@ def run_loop(
     note: Callable[[str], None],
     pace: Pace,
     entities: EntityFeed | None = None,
+    queries: QueryDesk | None = None,
 ) -> Perception | None:
     """Runs until the source ends, enough frames came in, or somebody asks for the end; `stop.reason` then says which.
 
@@ -72,6 +74,8 @@ def run_loop(
         if frame is None:
             continue
         monitor.latency.add("read", arrived - started)
+        if queries is not None:
+            queries.apply(frame.index)
         if problem is not None:
             frame = dataclasses.replace(frame, reset=frame.reset or f"the frame before failed ({problem})")
         try:

@@ -21,12 +21,14 @@ from henasy_stream.runtime.stopping import StopOnSignal
 
 if TYPE_CHECKING:
     from henasy_stream.loading import Model
+    from henasy_stream.runtime.control import ControlSocket, QueryDesk
     from henasy_stream.sinks.jsonl import JsonlSink
     from henasy_stream.sinks.publisher import Publisher
     from henasy_stream.sinks.video import VideoSink
     from henasy_stream.sinks.zmq import ZmqSink
     from henasy_stream.sources.base import CameraOptions, Source
     from henasy_stream.sources.entities import EntityFeed
+    from henasy_stream.stream.engine import Engine
     from henasy_stream.stream.outside import OutsideBook
     from henasy_stream.stream.phrases import VerbNounPairs
 
@@ -39,6 +41,7 @@ class Parts:
     model: Model
     phrases: tuple[str, ...] | VerbNounPairs | None
     zmq: ZmqSink | None
+    control: ControlSocket | None
     entities: EntityFeed | None
 
 
@@ -74,10 +77,11 @@ def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Par
 
         zmq = ZmqSink(options.publish, allow_remote=options.publish_remote)
         stack.callback(zmq.close)
+    control = _open_control(options, stack)
     model = load(options.weights, options.backend, report=lambda line: reporter.say("weights", line))
     if options.resize is not None:
         model = replace(model, spec=replace(model.spec, resize=options.resize))
-    return Parts(source=source, model=model, phrases=phrases, zmq=zmq, entities=entities)
+    return Parts(source=source, model=model, phrases=phrases, zmq=zmq, control=control, entities=entities)
 
 
 def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStack) -> int:
@@ -113,11 +117,12 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
     except Exception as error:  # noqa: BLE001 - the loop meets it again and counts it
         reporter.warn(f"warming up failed ({type(error).__name__}: {one_line(error)})")
     stack.enter_context(stop)
+    desk = _serve_queries(parts.control, engine, stack)
     _wait_for_subscribers(options, reporter, parts.zmq, stop)
     started = time.monotonic()
     monitor.enter("RUNNING")
     pace = Pace(max_frames=options.max_frames, max_fps=options.max_fps)
-    final = run_loop(parts.source, engine, outputs, monitor, stop, reporter.warn, pace, parts.entities)
+    final = run_loop(parts.source, engine, outputs, monitor, stop, reporter.warn, pace, parts.entities, desk)
     seconds = time.monotonic() - started
     if beats is not None:
         beats.close()  # first, or it tells of the end before the last caption
@@ -159,6 +164,29 @@ def _open_entities(options: LiveOptions, stack: ExitStack) -> EntityFeed | None:
     feed = open_entities(options.entities, allow_remote=options.entities_remote)
     stack.callback(feed.close)
     return feed
+
+
+def _open_control(options: LiveOptions, stack: ExitStack) -> ControlSocket | None:
+    if options.control is None:
+        if options.control_remote:
+            raise UserError("--control-remote: nothing is controlled; add --control zmq://127.0.0.1:5562")
+        return None
+    from henasy_stream.runtime.control import ControlSocket
+
+    control = ControlSocket(options.control, allow_remote=options.control_remote)
+    stack.callback(control.close)
+    return control
+
+
+def _serve_queries(control: ControlSocket | None, engine: Engine, stack: ExitStack) -> QueryDesk | None:
+    if control is None:
+        return None
+    from henasy_stream.runtime.control import QueryDesk
+
+    desk = QueryDesk(engine)
+    control.serve(desk.answer)
+    stack.callback(desk.close)
+    return desk
 
 
 def _box_counts(feed: EntityFeed | None, book: OutsideBook | None) -> dict[str, int]:

@@ -40,6 +40,8 @@ class LiveOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     presence: Probability | None = None
     entities: str | None = None
     entities_remote: bool = False
+    control: str | None = None
+    control_remote: bool = False
     publish: str | None = None
     publish_remote: bool = False
     publish_masks: bool = False

@@ -61,6 +61,12 @@ def parser() -> argparse.ArgumentParser:
         help="what contacts can be told from instead, each fitted on N streams of the validation split",
     )
 
+    queries = commands.add_parser("queries", help="answers to queries, on streams of the synthetic world")
+    queries.add_argument("--weights", default="demo", help="default: the weights that ship with the package")
+    queries.add_argument("--streams", type=from_one, default=20, help="how many (default 20)")
+    queries.add_argument("--seconds", type=from_one, default=60, help="length of a stream (default 60)")
+    queries.add_argument("--seed", type=int, default=301, help="of the first stream (default 301)")
+
     egomcq = commands.add_parser("egomcq", help="which of five clips does a narration tell of")
     egomcq.add_argument("annotations", type=Path, help="egomcq.json")
     egomcq.add_argument(

@@ -179,6 +179,19 @@ def _relations(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]]
     return scores, about, f"who touches what on {options.streams} streams of {options.seconds} s of each kind"
 
 
+def _queries(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], dict[str, Any], str]:
+    from henasy_stream.loading import load
+    from training.evaluation.queries import score_queries
+
+    model = load(options.weights)
+    if "entities" not in model.capabilities or not model.spec.synthetic:
+        raise UserError(f"{options.weights} does not know the synthetic world, on which queries are scored")
+    seeds = range(options.seed, options.seed + options.streams)
+    scores = score_queries(model, seeds=seeds, seconds=options.seconds)
+    about = {name: getattr(options, name) for name in ("weights", "streams", "seconds", "seed")}
+    return scores, about, f"answers to queries on {options.streams} streams of {options.seconds} s"
+
+
 def _synthetic(options: argparse.Namespace) -> None:
     title: str
     about: Mapping[str, object]
@@ -191,6 +204,8 @@ def _synthetic(options: argparse.Namespace) -> None:
         scores, about, title = _segmentation(options)
     elif options.command == "relations":
         scores, about, title = _relations(options)
+    elif options.command == "queries":
+        scores, about, title = _queries(options)
     else:
         scores, about, title = _streams(options.records)
     _show(title, scores)
