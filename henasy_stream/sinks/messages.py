@@ -220,13 +220,15 @@ class TrackMessage(Part, frozen=True, kw_only=True):
 
 
 class RelationMessage(Part, frozen=True, kw_only=True):
-    """Subject, predicate, object: `hand 3 holds cup 5`."""
+    """Subject, predicate, object, between tracks that are seen in the same message: hand 3 contacts cup 5."""
 
     subject_id: TrackId
-    predicate: str
+    predicate: Annotated[
+        str, about("contacts: a hand touches a thing. on: a thing lies over another. Further ones may be added.")
+    ]
     object_id: TrackId
     score: Score
-    start_ns: StampNs
+    start_ns: Annotated[int, about("Acquisition time in nanoseconds of `clock` since when it holds without a break.")]
 
 
 class QueryMessage(Part, frozen=True, kw_only=True):
