@@ -15,6 +15,7 @@ from henasy_stream.types import Caption, Frame, Perception, Track, UInt8Array
 
 _MASK = 0.5
 _LOST = 0.4
+_LOST_SHOWN_S = 2.0  # after that the box would hang in an empty place
 _WHITE, _GREY = (255, 255, 255), (205, 205, 210)
 
 _Place = tuple[int, int, int, int]  # left, top, right, bottom
@@ -30,8 +31,8 @@ def annotate(
     """Draws a perception onto its frame.
 
     Every track has a colour that depends on its id alone.  Seen tracks: mask with soft edges, corners of the box, a
-    pill with label, id and probability.  Lost ones: faded, dashed.  Answers to a query: a whole box and a magnifying
-    glass.  Relations: a line from subject to object.
+    pill with label, id and probability.  Lost ones: faded, dashed, for 2 s.  Answers to a query: a whole box and a
+    magnifying glass.  Relations: a line from subject to object.
     Between two windows the marks fade with the age of the result.
 
     Args:
@@ -52,7 +53,7 @@ def annotate(
         _draw.dim_outside(image, np.asarray(visible, np.float64), line)
     age_s = max(0, frame.stamp_ns - perception.window_end_ns) / 1e9
     strength = 1.0 - 0.4 * min(age_s, 1.0)
-    tracks = [t for t in perception.tracks if t.state != "removed"]
+    tracks = [t for t in perception.tracks if t.state != "removed" and not _long_lost(t, frame.stamp_ns)]
     _draw_masks(image, tracks, perception, strength, line)
     for track in tracks:
         _draw_box(image, track, line)
@@ -61,6 +62,10 @@ def annotate(
     taken += links(image, tracks, perception.relations, font, line)
     _draw_labels(image, tracks, font, height - bar, taken)
     return image
+
+
+def _long_lost(track: Track, now_ns: int) -> bool:
+    return track.state == "lost" and now_ns - track.last_seen_ns > _LOST_SHOWN_S * 1e9
 
 
 def _draw_masks(image: UInt8Array, tracks: list[Track], perception: Perception, strength: float, line: int) -> None:

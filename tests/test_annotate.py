@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -135,6 +136,13 @@ def test_lost_tracks_are_fainter_and_removed_ones_absent():
 
     assert strength("tracked") > 1.5 * strength("lost") > 0
     assert strength("removed") == 0
+
+
+def test_what_has_been_lost_for_long_is_not_drawn():
+    old = replace(frame_of(), stamp_ns=2 * 10**9 + 1)  # tracks were last seen at 0
+    assert not changed(old, annotate(old, perceived(old, track(state="lost")))).any()
+    young = replace(old, stamp_ns=2 * 10**9)
+    assert changed(young, annotate(young, perceived(young, track(state="lost")))).any()
 
 
 def test_the_last_result_fades_between_windows():
