@@ -89,13 +89,14 @@ def build_parser() -> _Parser:
     add(
         "--weights",
         metavar="NAME|FILE",
-        help="'demo' (default; knows the synthetic world only), 'lavila' (downloads), a LaViLa .pth, or a .safetensors",
+        help="'demo' (default; knows the synthetic world only), 'demo-causal' (the same), 'lavila' (downloads), a "
+        "LaViLa .pth, a .safetensors, or a bundle, the folder that export.py has made",
     )
     add(
         "--backend",
         choices=choices("backend"),
         metavar="NAME",
-        help="what executes the network: auto, torch or onnxruntime (auto)",
+        help="what executes the network: torch, onnxruntime (bundles), or auto, by the weights (auto)",
     )
     add(
         "--queries",

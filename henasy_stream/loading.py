@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from henasy_stream.backends.bundle import is_bundle
 from henasy_stream.cache import cache_folder
 from henasy_stream.errors import UserError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _SHIPPED = {path.stem: path for path in sorted((Path(__file__).parent / "weights").glob("*.safetensors"))}
 DEMO_WEIGHTS = Path(__file__).parent / "weights" / "demo.safetensors"
 BUILT_IN = tuple(dict.fromkeys(("demo", *_SHIPPED, "lavila")))
-BACKENDS = ("auto", "torch")
+BACKENDS = ("auto", "torch", "onnxruntime")
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
 
 
@@ -64,7 +65,7 @@ class Model:
 
 def load(
     name_or_path: str | Path = "demo",
-    backend: Literal["auto", "torch"] = "auto",
+    backend: Literal["auto", "torch", "onnxruntime"] = "auto",
     *,
     report: Callable[[str], None] | None = None,
 ) -> Model:
@@ -73,9 +74,9 @@ def load(
     Args:
         name_or_path: "demo" or another file of the package's `weights` folder (they know the synthetic world only);
             "lavila" (LaViLa's public TSF-B dual encoder, downloaded once into the cache); a LaViLa checkpoint (`.pth`),
-            converted once to safetensors in the cache, without the optimizer's state; or weights of this project
-            (`.safetensors` beside its `.json`).
-        backend: what executes the network; "auto" is PyTorch today.
+            converted once to safetensors in the cache, without the optimizer's state; weights of this project
+            (`.safetensors` beside its `.json`); or a bundle, the folder that `export/export.py` makes.
+        backend: what executes the network; "auto" is ONNX Runtime for a bundle and PyTorch for the rest.
         report: takes lines about downloads and conversions; stderr when None.
 
     Raises:
@@ -84,13 +85,21 @@ def load(
     report = report or (lambda line: print(line, file=sys.stderr))
     if backend not in BACKENDS:
         raise UserError(f"backend {backend!r}: there are {', '.join(BACKENDS)}")
-    executed = _execute(weights_file(str(name_or_path), report))
+    path = Path(name_or_path).expanduser()
+    if str(name_or_path) not in BUILT_IN and path.is_dir():
+        if backend == "torch":
+            raise UserError(f"{path} is a bundle, which runs without torch; take --backend onnxruntime")
+        executed = _run_bundle(path)
+    elif backend == "onnxruntime":
+        raise UserError(f"ONNX Runtime runs bundles: python export/export.py --weights {name_or_path} --out bundle/")
+    else:
+        executed = _execute(weights_file(str(name_or_path), report))
     return Model(executed, executed.spec)
 
 
 def check_weights(name_or_path: str) -> None:
     """Raises the UserError that `load` raises for a wrong name or path, without reading or downloading anything."""
-    if name_or_path not in BUILT_IN:
+    if name_or_path not in BUILT_IN and not is_bundle(Path(name_or_path).expanduser()):
         _check_path(name_or_path)
 
 
@@ -120,7 +129,7 @@ def _check_path(name: str) -> Path:
         hint = f"did you mean {close[0]}?" if close else f"give one of {names}, or a .safetensors or .pth file"
         raise UserError(f"weights {name!r}: no such file; {hint}")
     if path.is_dir():
-        raise UserError(f"weights {name!r}: a folder; give the .safetensors or .pth file in it")
+        raise UserError(f"weights {name!r}: a folder, and no bundle; give the .safetensors or .pth file in it")
     if path.suffix != ".safetensors" and path.suffix not in CHECKPOINT_SUFFIXES:
         raise UserError(f"weights {name!r}: give one of {names}, or a file ending in .safetensors or .pth")
     if path.stat().st_size == 0:
@@ -161,6 +170,14 @@ def _convert(checkpoint: Path, out: Path, report: Callable[[str], None]) -> None
         from henasy_stream.model.lavila import convert_lavila
     report(f"converting {checkpoint} to {out} (once)")
     convert_lavila(checkpoint, out)
+
+
+def _run_bundle(folder: Path) -> Backend:
+    try:
+        from henasy_stream.backends.onnxruntime_backend import OnnxRuntimeBackend
+    except ImportError as error:
+        raise UserError(f"bundles need ONNX Runtime ({error}): pip install onnxruntime") from None
+    return OnnxRuntimeBackend.from_bundle(folder)
 
 
 def _execute(weights: Path) -> Backend:

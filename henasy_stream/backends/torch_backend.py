@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from henasy_stream.backends.base import NetworkState
+from henasy_stream.backends.token_batches import by_length
 from henasy_stream.backends.torch_stem import StemMemory
 from henasy_stream.config import HenasyConfig
 from henasy_stream.errors import UserError
@@ -25,7 +26,6 @@ from henasy_stream.model.timesformer import ConvStem, TimeSformer
 from henasy_stream.model.tokenizer import ClipTokenizer
 from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, SavedNetworkState, UInt8Array
 
-_TEXT_BATCH = 256
 _SMALL_WIDTH = 256
 """Narrower layers are too short for threads: on a busy machine their barriers cost a hundred times the work."""
 
@@ -165,12 +165,10 @@ class TorchBackend:
         """(N, D) float32, L2-normalised; long lists run in batches of texts of similar length."""
         if not texts:
             return np.zeros((0, self.spec.embed_dim), np.float32)
-        tokens = torch.from_numpy(self._tokenizer(list(texts)))
-        order = tokens.argmax(1).argsort()  # the position of the end token is the length
         found = np.empty((len(texts), self.spec.embed_dim), np.float32)
         with _intra_op_threads(self._threads):
-            for rows in torch.split(order, _TEXT_BATCH):
-                found[rows.numpy()] = _unit(self._model.encode_text(tokens[rows].to(self._device)))
+            for rows, tokens in by_length(self._tokenizer(list(texts))):
+                found[rows] = _unit(self._model.encode_text(torch.from_numpy(tokens).to(self._device)))
         return found
 
 

@@ -133,13 +133,34 @@ class CausalHenasy(Henasy):
             found = "×".join(map(str, video.shape[1:]))
             raise ValueError(f"frames of {found} do not fit a model for n×3×{size}×{size}")
 
-    def _run(self, video: Tensor, clip: Memory, frame: Callable[[int], Memory], last: Tensor | None) -> CausalOutput:
+    def advance(self, frame: Tensor, memory: Memory, last: Tensor, began: Tensor) -> CausalOutput:
+        """One frame (B, 1, 3, S, S) with a memory of any kind, for exported graphs, which do not branch.
+
+        Args:
+            frame: float, normalised.
+            memory: of the frames before; is shown this one.
+            last: (B, E, D) slots of the frame before, anything finite where there was none.
+            began: 1 when there was one, 0 otherwise.
+        """
+        return self._run(frame, memory, lambda _: memory, last, began)
+
+    def _run(
+        self,
+        video: Tensor,
+        clip: Memory,
+        frame: Callable[[int], Memory],
+        last: Tensor | None,
+        began: Tensor | None = None,
+    ) -> CausalOutput:
         """All of it; `clip` remembers for layers that take all frames, `frame(i)` for those that take frame i."""
         batch = len(video)
         encoded = self._encode(video.transpose(0, 1).flatten(0, 1), clip)
         assembled: list[_Assembled] = []
         for index, segments in enumerate(torch.split(encoded.segments, batch)):
-            assembled.append(self._assemble(segments, last, frame(index)))
+            carried = None if last is None else self.carry(last)
+            if carried is not None and began is not None:
+                carried = carried * began
+            assembled.append(self._assemble(segments, carried, frame(index)))
             last = assembled[-1].slots
         pooled = torch.cat([found.pooled for found in assembled])
         decoded, attention = self._decode(pooled, encoded.patches, clip)
@@ -198,12 +219,12 @@ class CausalHenasy(Henasy):
             cells = encoder.fine(groups, seen[:, None], fine[:, None])
         return _Encoded(segments.squeeze(1), boot, cells, patches, cls)
 
-    def _assemble(self, segments: Tensor, last: Tensor | None, memory: Memory) -> _Assembled:
-        """Segments (B, G, D) of one frame, and the slots of the last frame if there was one."""
+    def _assemble(self, segments: Tensor, carried: Tensor | None, memory: Memory) -> _Assembled:
+        """Segments (B, G, D) of one frame, and what is carried over from the frame before, if there was one."""
         encoder = self.entity_encoder
         queries = encoder.entity_tokens.expand(len(segments), -1, -1)
-        if last is not None:
-            queries = queries + self.carry(last)
+        if carried is not None:
+            queries = queries + carried
         tokens, entities = torch.cat([queries, segments], 1), queries.shape[1]
         for index, block in enumerate(cast(Iterable[SpaceTimeBlock], encoder.grouping_blocks)):
             tokens = space_time(block, self.lags["grouping"][index], tokens, entities, memory, f"grouping.{index}")

@@ -1,0 +1,150 @@
+"""How far a bundle is from the reference: streamed steps, each from the reference's state, and a free run beside them.
+
+An assignment is an argmax: where two similarities are all but equal, rounding may choose the other one, and all that
+follows differs.  Such a step is told apart by the reference's own margin (design, "Exactness through an argmax").
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from export.graphs import Form
+from henasy_stream.backends.base import Backend, NetworkState
+from henasy_stream.model.exported import NEXT, STATE
+from henasy_stream.model.grouping import TemporalAwareGrouping
+from henasy_stream.preprocess import View
+from henasy_stream.sources.world import WorldSource
+from henasy_stream.types import NetworkOutput, SavedNetworkState
+
+TOLERANCE = 1e-4
+"""Largest difference of an output, of lengths and probabilities of at most 1, where no assignment may flip."""
+MARGIN = 2e-5
+"""Of the similarities' range: below it rounding may choose another group."""
+STEPS = 100
+
+
+@dataclass(kw_only=True)
+class Parity:
+    """Of one graph over `steps`: largest difference by output, over the steps in which no assignment flipped.
+
+    flips: steps that differ by more than TOLERANCE and whose margin is below MARGIN.  wrong: those of larger margin.
+    rollout: largest difference by output when the graph goes on from its own state.
+    """
+
+    steps: int = 0
+    worst: dict[str, float] = field(default_factory=dict)
+    rollout: dict[str, float] = field(default_factory=dict)
+    flips: int = 0
+    wrong: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether the graph may stand for the network."""
+        return self.steps > 0 and not self.wrong
+
+    def see(self, found: dict[str, npt.NDArray[Any]], wanted: dict[str, npt.NDArray[Any]], margin: float) -> None:
+        """One step."""
+        self.steps += 1
+        apart = {name: _apart(found.get(name), value) for name, value in wanted.items()}
+        if max(apart.values()) <= TOLERANCE:
+            self.worst = {name: max(value, self.worst.get(name, 0.0)) for name, value in apart.items()}
+        elif margin <= MARGIN:
+            self.flips += 1
+        else:
+            self.wrong += 1
+            self.worst = {name: max(value, self.worst.get(name, 0.0)) for name, value in apart.items()}
+
+
+def pictures(size: int, count: int, seed: int = 3) -> list[npt.NDArray[np.uint8]]:
+    """A synthetic stream as the model sees it, (S, S, 3) each, two a second."""
+    with WorldSource(f"world?seed={seed}&size=256x256&fps=2") as source:
+        view = View.plan(256, 256, size, "crop", 0)
+        return [view.apply(frame.image) for frame in itertools.islice(source, count)]
+
+
+def compare_window(form: Form, backend: Backend, frames: list[npt.NDArray[np.uint8]]) -> Parity:
+    """Windows that follow each other by one frame."""
+    parity, width = Parity(), backend.spec.num_frames
+    with least_margin(form.module) as margin:
+        for start in range(len(frames) - width + 1):
+            clip = np.stack(frames[start : start + width])
+            margin.clear()
+            wanted = form({"frames": torch.from_numpy(clip)[None]})
+            parity.see(_fields(backend.run_window(clip)), _arrays(wanted), min(margin, default=1.0))
+    return parity
+
+
+def compare_causal(form: Form, backend: Backend, frames: list[npt.NDArray[np.uint8]]) -> Parity:
+    """Every step from the reference's state, and a free run."""
+    parity, width = Parity(), backend.spec.num_frames
+    state = {name: value for name, value in form.inputs.items() if name.startswith(STATE)}
+    free: NetworkState = backend.initial_state()
+    with least_margin(form.module) as margin:
+        for index, frame in enumerate(frames):
+            filled = min(index, width)
+            margin.clear()
+            picture, count = torch.from_numpy(frame)[None], torch.tensor([filled])
+            wanted = form({"frame": picture, "filled": count, **state})
+            given = {name.removeprefix(STATE): value.numpy().copy() for name, value in state.items()}
+            _, found = backend.step(SavedNetworkState(arrays=given, frames=0, filled=filled), frame)
+            parity.see(_fields(found), _arrays(wanted), min(margin, default=1.0))
+            free, rolled = backend.step(free, frame)
+            for name, value in _arrays(wanted).items():
+                parity.rollout[name] = max(parity.rollout.get(name, 0.0), _apart(_fields(rolled).get(name), value))
+            state = {f"{STATE}{name.removeprefix(NEXT)}": wanted[name] for name in wanted if name.startswith(NEXT)}
+    return parity
+
+
+def compare_text(form: Form, backend: Backend, texts: list[str], tokens: npt.NDArray[np.int64]) -> Parity:
+    """Each text alone in the reference, all together in the backend."""
+    parity, found = Parity(), backend.embed_texts(texts)
+    for row, ids in zip(found, tokens, strict=True):
+        wanted = form({"tokens": torch.from_numpy(ids[None, : int(ids.argmax()) + 1])})
+        parity.see({"text_embedding": row[None]}, _arrays(wanted), 1.0)
+    return parity
+
+
+@contextmanager
+def least_margin(module: nn.Module) -> Iterator[list[float]]:
+    """A list to which each grouping of a pass adds the least margin between a token's two best groups, of the range."""
+    seen: list[float] = []
+
+    def look(grouping: nn.Module, given: tuple[Any, ...], _: Any) -> None:
+        assert isinstance(grouping, TemporalAwareGrouping)
+        queries, inputs = given
+        logits = grouping.logits(queries, grouping.key(inputs))
+        best: Tensor = logits.topk(2, -2).values
+        span = (logits.max() - logits.min()).clamp_min(1e-12)
+        seen.append(float((best[..., 0, :] - best[..., 1, :]).min() / span))
+
+    hooks = [part.register_forward_hook(look) for part in module.modules() if isinstance(part, TemporalAwareGrouping)]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _fields(output: NetworkOutput) -> dict[str, npt.NDArray[Any]]:
+    names = ("video_embedding", "entity_embeddings", "entity_probability", "entity_attention")
+    found = {name: getattr(output, name) for name in names}
+    return {name: value[None] for name, value in found.items() if value is not None}
+
+
+def _arrays(named: dict[str, Tensor]) -> dict[str, npt.NDArray[Any]]:
+    return {name: value.numpy() for name, value in named.items() if not name.startswith(NEXT)}
+
+
+def _apart(found: npt.NDArray[Any] | None, wanted: npt.NDArray[Any]) -> float:
+    if found is None or found.shape != wanted.shape or not np.isfinite(found).all():
+        return float("inf")
+    return float(np.abs(found - wanted).max())

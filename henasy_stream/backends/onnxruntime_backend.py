@@ -1,0 +1,141 @@
+"""Runs a bundle with ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from henasy_stream.backends.base import NetworkState
+from henasy_stream.backends.bundle import Bundle, Graph, open_bundle
+from henasy_stream.backends.token_batches import by_length
+from henasy_stream.errors import UserError
+from henasy_stream.model.tokenizer import ClipTokenizer
+from henasy_stream.types import FloatArray, NetworkOutput, SavedNetworkState, UInt8Array
+
+_SMALL_BYTES = 64 << 20
+"""Smaller graphs are too short for threads."""
+_OUTPUTS = ("video_embedding", "entity_embeddings", "entity_probability", "entity_attention")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OnnxState:
+    """What causal weights remember, in order of time, where the runtime keeps it.
+
+    values: by input of the graph.  frames: steps since the start.  filled: of the last T, how many rows are real.
+    """
+
+    values: Mapping[str, ort.OrtValue]
+    frames: int = 0
+    filled: int = 0
+
+    def reset(self) -> OnnxState:
+        """The state of a stream that has seen nothing."""
+        empty = {name: np.zeros(value.shape(), np.float32) for name, value in self.values.items()}
+        values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in empty.items()}
+        return replace(self, values=values, filled=0)
+
+    def to_host(self) -> SavedNetworkState:
+        """As every backend takes it: rings in which frame f lies in row f % T."""
+        arrays = {_site(name): np.roll(value.numpy(), self.frames, axis=0) for name, value in self.values.items()}
+        return SavedNetworkState(arrays=arrays, frames=self.frames, filled=self.filled)
+
+    @staticmethod
+    def from_host(saved: SavedNetworkState) -> OnnxState:
+        """The state whose `to_host` this is."""
+        values = {
+            f"state.{site}": ort.OrtValue.ortvalue_from_numpy(np.roll(array, -saved.frames, axis=0))
+            for site, array in saved.arrays.items()
+        }
+        return OnnxState(values=values, frames=saved.frames, filled=saved.filled)
+
+
+class OnnxRuntimeBackend:
+    """A bundle on the CPU.  The state's tensors stay with the runtime between steps."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        manifest = bundle.manifest
+        self.name = "onnxruntime-cpu"
+        self.spec = manifest.spec
+        self._network = _session(bundle.path(self.spec.attention))
+        self._graph = manifest.graphs[self.spec.attention]
+        self._text = _session(bundle.path("text"))
+        self._tokenizer = ClipTokenizer(manifest.context)
+
+    @classmethod
+    def from_bundle(cls, folder: str | Path) -> OnnxRuntimeBackend:
+        """Load a folder that `export.py` has made.
+
+        Raises:
+            UserError: it is no bundle, or a file is missing, changed or not for this runtime.
+        """
+        return cls(open_bundle(folder))
+
+    def run_window(self, clip: UInt8Array) -> NetworkOutput:
+        """See `Backend.run_window`."""
+        names = [output.name for output in self._network.get_outputs()]
+        found = self._network.run(names, {"frames": np.ascontiguousarray(clip)[None]})
+        return _output(dict(zip(names, found, strict=True)))
+
+    def initial_state(self) -> OnnxState:
+        """See `Backend.initial_state`."""
+        shapes = {port.name: port.shape for port in self._causal.inputs if port.name in self._causal.state}
+        empty = {name: np.zeros([int(size) for size in shape], np.float32) for name, shape in shapes.items()}
+        return OnnxState(values={name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in empty.items()})
+
+    def step(self, state: NetworkState, image: UInt8Array) -> tuple[OnnxState, NetworkOutput]:
+        """See `Backend.step`."""
+        if isinstance(state, SavedNetworkState):
+            state = OnnxState.from_host(state)
+        assert isinstance(state, OnnxState)
+        binding = self._network.io_binding()
+        binding.bind_cpu_input("frame", np.ascontiguousarray(image)[None])
+        binding.bind_cpu_input("filled", np.array([state.filled], np.int64))
+        for name, value in state.values.items():
+            binding.bind_ortvalue_input(name, value)
+        names = [output.name for output in self._network.get_outputs()]
+        for name in names:
+            binding.bind_output(name)
+        self._network.run_with_iobinding(binding)
+        found: dict[str, Any] = dict(zip(names, binding.get_outputs(), strict=True))
+        values = {into: found[out] for into, out in self._causal.state.items()}
+        filled = min(state.filled + 1, self.spec.num_frames)
+        told = {name: found[name].numpy() for name in _OUTPUTS if name in found}
+        return OnnxState(values=values, frames=state.frames + 1, filled=filled), _output(told)
+
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """See `Backend.embed_texts`."""
+        found = np.empty((len(texts), self.spec.embed_dim), np.float32)
+        for rows, tokens in by_length(self._tokenizer(list(texts))):
+            found[rows] = self._text.run(["text_embedding"], {"tokens": tokens})[0]
+        return found
+
+    @property
+    def _causal(self) -> Graph:
+        assert self.spec.attention == "causal", f"{self.spec.model_id} is no causal network"
+        return self._graph
+
+
+def _output(found: Mapping[str, Any]) -> NetworkOutput:
+    return NetworkOutput(**{name: found[name][0] for name in _OUTPUTS if name in found})
+
+
+def _session(path: Path) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    if path.stat().st_size < _SMALL_BYTES:
+        options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning takes the cores of others
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - the runtime has no common class for them
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"ONNX Runtime {ort.__version__} does not run {path}: {reason}") from None
+
+
+def _site(name: str) -> str:
+    return name.removeprefix("state.")

@@ -1,0 +1,78 @@
+"""A graph that is not the network does not pass for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from export.bundle import Written
+from export.graphs import Form, forms
+from export.parity import (
+    MARGIN,
+    TOLERANCE,
+    Parity,
+    compare_causal,
+    compare_text,
+    compare_window,
+    least_margin,
+    pictures,
+)
+from henasy_stream.backends.onnxruntime_backend import OnnxRuntimeBackend
+from henasy_stream.backends.torch_backend import read_network
+from henasy_stream.model.tokenizer import ClipTokenizer
+
+
+def form_of(weights: Path, name: str, scale: float = 1.0) -> Form:
+    """The form of a network, one of whose weights was scaled."""
+    model, config, _ = read_network(weights)
+    with torch.no_grad():
+        model.get_parameter("text_space.1.weight")[0] *= scale
+        model.get_parameter("entity_encoder.patch_projection.1.weight")[0] *= scale
+    return next(form for form in forms(model, config) if form.name == name)
+
+
+@pytest.mark.parametrize("kind", ["window", "causal"])
+def test_a_mis_scaled_weight_fails(bundles: dict[str, Written], weights: dict[str, Path], kind: str) -> None:
+    backend = OnnxRuntimeBackend.from_bundle(bundles[kind].folder)
+    compare = compare_causal if kind == "causal" else compare_window
+    frames = pictures(32, 8)
+    assert compare(form_of(weights[kind], kind), backend, frames).holds
+    wrong = compare(form_of(weights[kind], kind, 1.02), backend, frames)
+    assert not wrong.holds
+    assert wrong.wrong > wrong.steps // 2
+
+
+def test_a_changed_text_tower_fails(bundles: dict[str, Written], weights: dict[str, Path]) -> None:
+    backend, texts = OnnxRuntimeBackend.from_bundle(bundles["window"].folder), ["cup", "the knife", ""]
+    tokens = ClipTokenizer(12)(texts)
+    form = form_of(weights["window"], "text")
+    assert compare_text(form, backend, texts, tokens).holds
+    form.module.get_parameter("text.blocks.0.mlp.fc1.weight").data *= 1.5
+    assert not compare_text(form, backend, texts, tokens).holds
+
+
+def test_steps_that_differ_pass_only_by_their_margin() -> None:
+    value = {"x": np.zeros((1, 2))}
+    parity = Parity()
+    parity.see(value, {"x": np.full((1, 2), TOLERANCE / 2)}, 1.0)
+    parity.see(value, {"x": np.ones((1, 2))}, MARGIN / 2)
+    assert (parity.steps, parity.flips, parity.holds) == (2, 1, True)
+    assert parity.worst == {"x": TOLERANCE / 2}
+    parity.see(value, {"x": np.ones((1, 2))}, 2 * MARGIN)
+    assert not parity.holds
+    for bad in ({}, {"x": np.full((1, 2), np.nan)}, {"x": np.zeros((1, 3))}):
+        lone = Parity()
+        lone.see(bad, {"x": np.zeros((1, 2))}, 1.0)
+        assert not lone.holds
+    assert not Parity().holds
+
+
+def test_margins_are_those_of_every_grouping(weights: dict[str, Path]) -> None:
+    form = form_of(weights["window"], "window")
+    with least_margin(form.module) as seen:
+        form({"frames": torch.from_numpy(np.stack(pictures(32, 3)))[None]})
+    assert len(seen) == 2
+    assert all(0 <= margin <= 1 for margin in seen)
