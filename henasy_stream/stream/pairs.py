@@ -21,10 +21,8 @@ BEST = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PairBank:
-    """verbs: (V, D), nouns: (N, D) embedded alone.  filling: of the pairs.  mentions: (N, L), labels that a noun names;
-    naming: the same.
-
-    lengths: (V, N) of the sums of a verb's and a noun's unit vectors.
+    """verbs: (V, D), nouns: (N, D) of their words alone.  lengths: (V, N) of the sums of a verb's and a noun's vectors.
+    filling: of the pairs.  mentions: (N, L), labels that a noun names; naming: the same.
     """
 
     pairs: VerbNounPairs
@@ -61,10 +59,10 @@ class PairBank:
     def log_probabilities(
         self, video: FloatArray, temperature: float, grounded: FloatArray | None, best: int = BEST
     ) -> FloatArray:
-        """(P,) as `PhraseBank`'s for the pairs of the `best` verbs and the `best` nouns, a noun's grounding counted.
+        """(P,) as `PhraseBank`'s, among the pairs of the `best` verbs and the `best` nouns, a noun's grounding counted.
 
         A pair that is not embedded yet stands by the sum of its verb and its noun, and is asked for.  All other pairs
-        together weigh as much as the least of those looked at.
+        stand at the median of those looked at, so that one that is passed over in a single window is not forgotten.
         """
         verb, noun = self.verbs @ video, self.nouns @ video
         weights = self.naming.weights(grounded)
@@ -77,10 +75,10 @@ class PairBank:
             composed = (verb[some_verbs, None] + noun[some_nouns]) / self.lengths[np.ix_(some_verbs, some_nouns)]
             fits = np.where(ready, fits, composed.ravel())
             self.filling.wanted = rows[~ready]
-        found = fits / temperature + np.tile(weights[some_nouns], len(some_verbs))
-        logits = np.full(len(self.texts), found.min() - np.log(len(self.texts)), np.float32)
-        logits[rows] = found
-        return log_softmax(logits)
+        found = log_softmax((fits / temperature + np.tile(weights[some_nouns], len(some_verbs))).astype(np.float32))
+        result = np.full(len(self.texts), np.median(found), np.float32)
+        result[rows] = found
+        return result
 
 
 def pair_lengths(verbs: FloatArray, nouns: FloatArray) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ _EVERYDAY = Path(__file__).with_name("everyday_phrases.txt")
 Progress = Callable[[int, int], None]
 """Called with (texts done, texts in all)."""
 
-_ARTICLES = re.compile(r"\b(the|an?)\s*$")
+_ARTICLE = re.compile(r"\b(the|an?) \{\}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +37,17 @@ class VerbNounPairs:
         """All pairs; that of (verb, noun) has index `verb * len(nouns) + noun`."""
         return tuple(_fitted(verb).replace("{}", noun) for verb in self.verbs for noun in self.nouns)
 
-    @cached_property
-    def bare_verbs(self) -> tuple[str, ...]:
-        """The verbs without a place for a noun: "cuts the {}" → "cuts"."""
-        parts = (_fitted(verb).split("{}") for verb in self.verbs)
-        return tuple(" ".join(" ".join(_ARTICLES.sub("", part) for part in some).split()) for some in parts)
+    @property
+    def verb_texts(self) -> tuple[str, ...]:
+        """What stands for each verb with any noun: "cuts the {}" → "cuts the thing"."""
+        return tuple(_fitted(verb).replace("{}", "thing") for verb in self.verbs)
+
+    @property
+    def noun_texts(self) -> tuple[str, ...]:
+        """What stands for each noun with any verb: the noun with the article that most verbs give it, if they do."""
+        found = (_ARTICLE.search(verb) for verb in self.verbs)
+        article = Counter("" if one is None else f"{one[1]} " for one in found).most_common(1)[0][0]
+        return tuple(f"{article}{noun}" for noun in self.nouns)
 
 
 def _fitted(verb: str) -> str:

@@ -57,7 +57,7 @@ def prepare_texts(
     words = embed(labels + background_text)
     bank: PhraseBank | PairBank
     if isinstance(chosen, VerbNounPairs):
-        verbs, nouns = embed(chosen.bare_verbs), embed(chosen.nouns)
+        verbs, nouns = embed(chosen.verb_texts), embed(chosen.noun_texts)
         bank = PairBank(
             pairs=chosen,
             verbs=verbs,

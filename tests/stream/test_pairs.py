@@ -21,7 +21,7 @@ LABELS = (*NOUNS, "hand")
 def pair_bank(pairs, backend=None, *, full=True):
     backend = backend or FakeBackend()
     cache = TextCache(backend)
-    verbs, nouns = (Filling(backend, cache, words).run() for words in (pairs.bare_verbs, pairs.nouns))
+    verbs, nouns = (Filling(backend, cache, words).run() for words in (pairs.verb_texts, pairs.noun_texts))
     filling = Filling(backend, cache, pairs.texts)
     if full:
         filling.run()
@@ -51,7 +51,8 @@ def test_the_right_pair_of_many_is_found():
     for text in ("moves left knife", "holds book"):
         found = bank.log_probabilities(text_vector(text), 0.05, None)
         assert bank.texts[int(found.argmax())] == text  # by its words alone
-        assert np.exp(found).sum() == pytest.approx(1, abs=1e-3)
+        assert np.exp(found[bank.filling.wanted]).sum() <= 1 + 1e-4
+        assert np.count_nonzero(found == np.median(found)) >= len(found) - 20 * 20
         assert text in [bank.texts[row] for row in bank.filling.wanted]
         assert 300 < len(bank.filling.wanted) <= 20 * 20
         for _ in range(12):

@@ -65,7 +65,9 @@ def test_pairs_put_the_noun_where_the_verb_says():
     assert pairs.texts == (
         *("cut egg", "cut cup", "picks the egg up", "picks the cup up", "looks at an egg", "looks at an cup"),
     )
-    assert pairs.bare_verbs == ("cut", "picks up", "looks at")
+    assert pairs.verb_texts == ("cut thing", "picks the thing up", "looks at an thing")
+    assert VerbNounPairs(verbs=("cuts the {}", "lifts the {}", "waits"), nouns=("egg",)).noun_texts == ("the egg",)
+    assert VerbNounPairs(verbs=("cut", "lift"), nouns=("egg",)).noun_texts == ("egg",)
 
 
 @pytest.mark.parametrize("empty", ["verbs", "nouns"])
