@@ -223,9 +223,7 @@ class RelationMessage(Part, frozen=True, kw_only=True):
     """Subject, predicate, object, between tracks that are seen in the same message: hand 3 contacts cup 5."""
 
     subject_id: TrackId
-    predicate: Annotated[
-        str, about("contacts: a hand touches a thing. on: a thing lies over another. Further ones may be added.")
-    ]
+    predicate: Annotated[str, about("contacts: a hand touches a thing. Further ones may be added.")]
     object_id: TrackId
     score: Score
     start_ns: Annotated[int, about("Acquisition time in nanoseconds of `clock` since when it holds without a break.")]

@@ -20,7 +20,6 @@ Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
 CONTACT_EVIDENCE = ("reach", "nearest by reach", "gap", "nearest by gap", "overlap", "size")
-ON_EVIDENCE = ("of subject", "of object", "overlap", "upper edges", "lower edges", "size")
 
 _HAND = re.compile(r"\bhands?\b", re.IGNORECASE)
 _OUT, _IN = 0.25, 0.75  # shares of a mask's peak up to which a cell does not count and from which it counts fully
@@ -39,7 +38,7 @@ class Sight:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Pairs:
-    """K pairs of one predicate.  ids: (K, 2), subject and object.  evidence: (K, F)."""
+    """ids: (K, 2) of subject and object.  evidence: (K, F)."""
 
     ids: Int64Array
     evidence: Float64Array
@@ -109,29 +108,6 @@ def contact_evidence(sight: Sight) -> Pairs:
     return Pairs(
         ids=pairs.reshape(-1, 2), evidence=np.stack(columns, -1).astype(np.float64).reshape(-1, len(CONTACT_EVIDENCE))
     )
-
-
-def on_evidence(sight: Sight) -> Pairs:
-    """Every two things whose boxes overlap, in both orders, `ON_EVIDENCE`.
-
-    Shares of the subject's box, of the object's and of the smaller one that both cover; how much lower the subject's
-    upper and lower edge are, relative to the root of the object's area; logarithm of the ratio of their areas.
-    """
-    things = np.nonzero(~sight.hand)[0]
-    boxes, area = sight.boxes[things], _area(sight.boxes[things])
-    shared = _shared(boxes, boxes)
-    np.fill_diagonal(shared, 0.0)
-    a, b = np.nonzero(shared > 0)
-    both, size = shared[a, b], np.sqrt(area[b])
-    columns = (
-        both / area[a],
-        both / area[b],
-        both / np.minimum(area[a], area[b]),
-        (boxes[a, 1] - boxes[b, 1]) / size,
-        (boxes[a, 3] - boxes[b, 3]) / size,
-        np.log(area[a] / area[b]),
-    )
-    return Pairs(ids=np.stack([sight.ids[things[a]], sight.ids[things[b]]], 1), evidence=np.stack(columns, 1))
 
 
 def _area(boxes: Float64Array) -> Float64Array:

@@ -7,23 +7,19 @@ import pytest
 
 from henasy_stream.stream.relation_evidence import (
     CONTACT_EVIDENCE,
-    ON_EVIDENCE,
     Sight,
     contact_evidence,
     is_hand,
     look,
-    on_evidence,
     tip,
 )
-from henasy_stream.stream.relation_weights import RelationWeights, Weights
-from henasy_stream.stream.relations import ROOM, SMOOTHING_S, PairBook, RelationBook, probability, relate
+from henasy_stream.stream.relation_weights import Weights
+from henasy_stream.stream.relations import ROOM, SMOOTHING_S, RelationBook, probability, relate
 from henasy_stream.types import Box, Hypothesis, Masks, Track
 
 SECOND = 1_000_000_000
-NEAR = RelationWeights(  # a gap of 0 means contact, one of a tenth of the picture does not
-    contacts=Weights(evidence=(0.0, 0.0, -100.0, 0.0, 0.0, 0.0), offset=5.0),
-    on=Weights(evidence=(12.0, 0.0, 0.0, 0.0, 0.0, 0.0), offset=-5.0),
-)
+NEAR = Weights(evidence=(0.0, 0.0, -100.0, 0.0, 0.0, 0.0), offset=5.0)
+"""A gap of 0 means contact, one of a tenth of the picture does not."""
 
 
 def track(number: int, label: str, box: Box, mask_index: int | None = 1, **more: object) -> Track:
@@ -105,17 +101,6 @@ def test_hands_are_told_by_their_own_name() -> None:
     assert not is_hand(track(1, "what the hand holds", box, query="what the hand holds", hypotheses=own))
 
 
-def test_evidence_of_on_names_both_orders_and_leaves_hands_out() -> None:
-    small: tuple[int, str, Box] = (4, "apple", (5, 5, 15, 15))
-    pairs = on_evidence(scene(HAND, CUP, BOOK, small))
-    assert sorted(map(tuple, pairs.ids.tolist())) == [(3, 4), (4, 3)]
-    row = pairs.evidence[pairs.ids.tolist().index([4, 3])]
-    upon = dict(zip(ON_EVIDENCE, row.tolist(), strict=True))
-    assert upon["of subject"] == pytest.approx(1)
-    assert upon["of object"] == pytest.approx(0.25)
-    assert upon["size"] == pytest.approx(np.log(0.25))
-
-
 @pytest.mark.parametrize("things", [(), (HAND,), (CUP,), (CUP, BOOK), (HAND, (9, "hand", (0.0, 0.0, 9.0, 9.0)))])
 def test_nothing_is_said_without_a_hand_and_a_thing(things: tuple[tuple[int, str, Box], ...]) -> None:
     _, relations = relate(RelationBook.empty(), scene(*things), NEAR, SECOND)
@@ -134,10 +119,10 @@ def test_a_relation_begins_lasts_and_ends_with_its_things() -> None:
     assert again.start_ns == 4 * SECOND
 
 
-def test_things_on_things_are_published_as_well() -> None:
-    small: tuple[int, str, Box] = (4, "apple", (5, 5, 15, 15))
-    _, relations = relate(RelationBook.empty(), scene(HAND, CUP, BOOK, small), NEAR, SECOND)
-    assert [(r.subject_id, r.predicate, r.object_id) for r in relations] == [(4, "on", 3), (1, "contacts", 2)]
+def test_the_surest_relation_comes_first() -> None:
+    other = (5, "apple", (40.0, 20.0, 60.0, 48.0))
+    _, relations = relate(RelationBook.empty(), scene(HAND, other, CUP), NEAR, SECOND)
+    assert [r.object_id for r in relations] == [2, 5]
     assert relations[0].score > relations[1].score
 
 
@@ -148,7 +133,7 @@ def test_evidence_is_smoothed_by_time_not_by_hops() -> None:
         book, _ = relate(RelationBook.empty(), scene(HAND, CUP), NEAR, SECOND)
         for k in range(hops):
             book, _ = relate(book, far, NEAR, SECOND + (k + 1) * SECOND // (2 * hops))
-        scores.append(float(book.contacts.evidence[0, 2]))
+        scores.append(float(book.evidence[0, 2]))
     assert scores[0] == pytest.approx(scores[1], rel=1e-6)
     assert scores[0] == pytest.approx(0.05 * (1 - np.exp(-0.5 / SMOOTHING_S)))
 
@@ -174,12 +159,12 @@ def test_the_book_never_grows_and_is_not_changed() -> None:
     things = [(100 + k, "cup", (float(2 * k), 20.0, 2 * k + 30.0, 60.0)) for k in range(30)]
     before = RelationBook.empty()
     book, relations = relate(before, scene(*hands, *things), NEAR, SECOND)
-    assert book.contacts.ids.shape == (ROOM, 2)
-    assert len(relations) <= 2 * ROOM
-    every = probability(contact_evidence(scene(*hands, *things)).evidence, NEAR.contacts)
-    np.testing.assert_allclose(book.contacts.score, np.sort(every)[::-1][:ROOM])
-    empty = PairBook.empty(len(CONTACT_EVIDENCE))
-    np.testing.assert_array_equal(before.contacts.ids, empty.ids)
+    assert book.ids.shape == (ROOM, 2)
+    assert len(relations) <= ROOM
+    every = probability(contact_evidence(scene(*hands, *things)).evidence, NEAR)
+    np.testing.assert_allclose(book.score, np.sort(every)[::-1][:ROOM])
+    empty = RelationBook.empty()
+    np.testing.assert_array_equal(before.ids, empty.ids)
     for _ in range(3):
         book, _ = relate(book, scene(*hands, *things), NEAR, book.stamp_ns + SECOND)
-    assert book.contacts.evidence.shape == before.contacts.evidence.shape
+    assert book.evidence.shape == before.evidence.shape

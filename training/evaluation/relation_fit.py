@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from henasy_stream.backends.base import Backend
 from henasy_stream.stream.relation_evidence import CONTACT_EVIDENCE, Float64Array
 from henasy_stream.stream.relation_weights import Weights
-from henasy_stream.stream.relations import PairBook, follow, smoothing_rate
+from henasy_stream.stream.relations import CONTACTS, RelationBook, follow
 from training.evaluation.relation_extras import ATTENTION, MOTION
 from training.evaluation.relation_recording import RelationHop
 from training.evaluation.relations import Answer, Candidates, score_answer, streams
@@ -28,34 +29,27 @@ ABLATION = {
 }
 
 
-def fit(hops: Sequence[RelationHop], predicate: str, columns: Sequence[int] | None = None) -> Weights:
-    """The weights of some columns of the evidence (None: all) that explain the truth of these hops best."""
-    width = hops[0].evidence[predicate].evidence.shape[1]
-    chosen = list(range(width)) if columns is None else list(columns)
+def fit(hops: Sequence[RelationHop], columns: Sequence[int]) -> Weights:
+    """The weights of some columns of the evidence that explain the contacts of these hops best."""
     rows, marks = [], []
-    for hop, book in zip(hops, replay(hops, predicate, chosen, None), strict=True):
+    even = Weights(evidence=(0.0,) * len(columns), offset=0.0)
+    for hop, book in zip(hops, replay(hops, columns, even), strict=True):
         used = np.nonzero(book.ids[:, 0])[0]
         rows.append(book.evidence[used])
-        marks += [tuple(map(hop.owner.get, pair)) in hop.truth[predicate] for pair in book.ids[used].tolist()]
+        marks += [tuple(map(hop.owner.get, pair)) in hop.truth[CONTACTS] for pair in book.ids[used].tolist()]
     return logistic(np.concatenate(rows), np.array(marks, bool))
 
 
-def replay(
-    hops: Sequence[RelationHop], predicate: str, columns: Sequence[int], weights: Weights | None
-) -> list[PairBook]:
+def replay(hops: Sequence[RelationHop], columns: Sequence[int], weights: Weights) -> list[RelationBook]:
     """The books that streams of hops would have gone through with these columns of evidence."""
-    books: list[PairBook] = []
-    book, last = PairBook.empty(len(columns)), -1
+    books: list[RelationBook] = []
+    book = RelationBook.empty(len(columns))
     for hop in hops:
-        if hop.stamp_ns <= last:  # the next stream
-            book, last = PairBook.empty(len(columns)), 0
-        pairs = hop.evidence[predicate]
-        found = type(pairs)(ids=pairs.ids, evidence=pairs.evidence[:, columns])
-        even = Weights(evidence=(0.0,) * len(columns), offset=0.0)
-        rate = smoothing_rate(hop.stamp_ns - max(last, 0))
-        book = follow(book, found, weights or even, rate=rate, now_ns=hop.stamp_ns)
+        if hop.stamp_ns <= book.stamp_ns:  # the next stream
+            book = RelationBook.empty(len(columns))
+        pairs = replace(hop.evidence, evidence=hop.evidence.evidence[:, columns])
+        book = follow(book, pairs, weights, hop.stamp_ns)
         books.append(book)
-        last = hop.stamp_ns
     return books
 
 
@@ -85,17 +79,17 @@ def score_ablation(
     hops = streams(backend, seeds, seconds)
     scores = {}
     for name, columns in ABLATION.items():
-        books = replay(hops, "contacts", columns, fit(known, "contacts", columns))
-        scores[f"contacts told from {name}"] = score_answer(hops, _answer(hops, books), "contacts").as_dict()
+        books = replay(hops, columns, fit(known, columns))
+        scores[f"contacts told from {name}"] = score_answer(hops, _answer(hops, books), CONTACTS).as_dict()
     return scores
 
 
-def _answer(hops: Sequence[RelationHop], books: Sequence[PairBook]) -> Answer:
+def _answer(hops: Sequence[RelationHop], books: Sequence[RelationBook]) -> Answer:
     found = {id(hop): _candidates(book) for hop, book in zip(hops, books, strict=True)}
     return lambda hop, _: found[id(hop)]
 
 
-def _candidates(book: PairBook) -> Candidates:
+def _candidates(book: RelationBook) -> Candidates:
     return [
         ((int(book.ids[row, 0]), int(book.ids[row, 1])), float(book.score[row]), bool(book.start_ns[row] >= 0))
         for row in np.nonzero(book.ids[:, 0])[0]

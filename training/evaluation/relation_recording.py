@@ -11,7 +11,7 @@ from henasy_stream.config import StreamConfig
 from henasy_stream.sources.world import HAND, WorldView
 from henasy_stream.stream.association import associate
 from henasy_stream.stream.engine import Engine
-from henasy_stream.stream.relation_evidence import Pairs, Sight, contact_evidence, look, on_evidence
+from henasy_stream.stream.relation_evidence import Pairs, Sight, contact_evidence, look
 from henasy_stream.stream.relations import RelationBook
 from henasy_stream.types import EntityBox, EntityBoxes, Frame, Relation
 from training.evaluation.relation_extras import attention_evidence, motion_evidence
@@ -29,15 +29,15 @@ class RelationHop:
     """One hop.
 
     truth: (subject, object) by predicate, as indices of true things.  owner: the true thing that a track shows.
-    sight: what the evidence is taken from.  evidence: by predicate, of this hop alone; that of contacts is followed by
-    attention and motion (`relation_extras`).  book: after the hop.  published: what the node says.
+    sight: what the evidence is taken from.  evidence: of contact, of this hop alone, followed by that of attention and
+    motion (`relation_extras`).  book: after the hop.  published: what the node says.
     """
 
     stamp_ns: int
     truth: dict[str, PairSet]
     owner: dict[int, int]
     sight: Sight
-    evidence: dict[str, Pairs]
+    evidence: Pairs
     book: RelationBook
     published: tuple[Relation, ...]
 
@@ -86,7 +86,7 @@ def record_relations(backend: Backend, view: WorldView, seconds: float, *, outsi
                 truth=true.pairs,
                 owner=owner,
                 sight=sight,
-                evidence={"contacts": contacts, "on": on_evidence(sight)},
+                evidence=contacts,
                 book=state.books.relations,
                 published=perception.relations,
             )

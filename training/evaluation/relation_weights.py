@@ -10,7 +10,7 @@ from pathlib import Path
 
 from henasy_stream.errors import UserError
 from henasy_stream.stream import relation_weights
-from henasy_stream.stream.relation_weights import RelationWeights, Weights
+from henasy_stream.stream.relation_weights import Weights
 from training.preparation.arguments import from_one
 
 FIRST_SEED = 501
@@ -35,13 +35,13 @@ def fit_main(argv: Sequence[str]) -> int:
     return 0
 
 
-def rewritten(text: str, own: RelationWeights, outside: RelationWeights) -> str:
+def rewritten(text: str, own: Weights, outside: Weights) -> str:
     """The source `text` with other values for `OWN` and `OUTSIDE`."""
     head = text[: re.search(r"^OWN = ", text, re.MULTILINE).start()]  # type: ignore[union-attr]
     return head + f"OWN = {_source(own)}\nOUTSIDE = {_source(outside)}\n"
 
 
-def _fitted(options: argparse.Namespace) -> tuple[RelationWeights, RelationWeights]:
+def _fitted(options: argparse.Namespace) -> tuple[Weights, Weights]:
     from henasy_stream.loading import load
     from henasy_stream.stream.relation_evidence import CONTACT_EVIDENCE
     from training.evaluation.relation_fit import fit
@@ -54,8 +54,7 @@ def _fitted(options: argparse.Namespace) -> tuple[RelationWeights, RelationWeigh
     found = []
     for outside in (False, True):
         hops = streams(model, seeds, options.seconds, split=SPLIT, outside=outside)
-        contacts = fit(hops, "contacts", range(len(CONTACT_EVIDENCE)))
-        found.append(RelationWeights(contacts=contacts, on=fit(hops, "on")))
+        found.append(fit(hops, range(len(CONTACT_EVIDENCE))))
     return found[0], found[1]
 
 
@@ -63,9 +62,6 @@ def _template() -> str:
     return Path(relation_weights.__file__).read_text("utf-8")
 
 
-def _source(weights: RelationWeights) -> str:
-    def one(part: Weights) -> str:
-        values = ", ".join(f"{value:.3f}" for value in part.evidence)
-        return f"Weights(evidence=({values}), offset={part.offset:.3f})"
-
-    return f"RelationWeights(\n    contacts={one(weights.contacts)},\n    on={one(weights.on)},\n)"
+def _source(weights: Weights) -> str:
+    values = ", ".join(f"{value:.3f}" for value in weights.evidence)
+    return f"Weights(evidence=({values}), offset={weights.offset:.3f})"

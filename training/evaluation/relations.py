@@ -15,9 +15,10 @@ import numpy as np
 from henasy_stream.backends.base import Backend
 from henasy_stream.sources.world import world_from_uri
 from henasy_stream.stream.relation_evidence import Float64Array
+from henasy_stream.stream.relations import CONTACTS
 from training.evaluation.relation_recording import SIZE, RelationHop, record_relations
 
-PREDICATES = ("contacts", "on")
+PREDICATES = (CONTACTS, "on")
 Candidates = list[tuple[tuple[int, int], float, bool]]
 """(subject, object) as track ids, a score to rank by, and whether the answer says that it holds."""
 Answer = Callable[[RelationHop, str], Candidates]
@@ -47,12 +48,13 @@ class RelationScores:
 
 
 def ours(hop: RelationHop, predicate: str) -> Candidates:
-    """What the node says, and the score of what it doesn't say."""
-    said = {(r.subject_id, r.object_id) for r in hop.published if r.predicate == predicate}
-    book = hop.book.contacts if predicate == "contacts" else hop.book.on
-    rows = np.nonzero(book.ids[:, 0])[0]
-    pairs = [(int(book.ids[row, 0]), int(book.ids[row, 1])) for row in rows]
-    return [(pair, float(book.score[row]), pair in said) for pair, row in zip(pairs, rows, strict=True)]
+    """What the node says, and the score of what it doesn't say; it speaks of contacts only."""
+    if predicate != CONTACTS:
+        return []
+    said = {(r.subject_id, r.object_id) for r in hop.published}
+    rows = np.nonzero(hop.book.ids[:, 0])[0]
+    pairs = [(int(hop.book.ids[row, 0]), int(hop.book.ids[row, 1])) for row in rows]
+    return [(pair, float(hop.book.score[row]), pair in said) for pair, row in zip(pairs, rows, strict=True)]
 
 
 def nearest(hop: RelationHop, predicate: str) -> Candidates:
@@ -74,7 +76,7 @@ def overlapping(hop: RelationHop, predicate: str) -> Candidates:
         for k in others:
             low, high = np.maximum(boxes[subject, :2], boxes[k, :2]), np.minimum(boxes[subject, 2:], boxes[k, 2:])
             shared = float(np.maximum(high - low, 0).prod())
-            upright = predicate == "contacts" or boxes[subject, 3] > boxes[k, 3]
+            upright = predicate == CONTACTS or boxes[subject, 3] > boxes[k, 3]
             found.append((_ids(hop, subject, k), shared if upright else -1.0, shared > 0 and bool(upright)))
     return found
 
@@ -140,6 +142,7 @@ def score_relations(backend: Backend, *, seeds: Sequence[int], seconds: float) -
         for predicate in PREDICATES
         for kind, hops in kinds.items()
         for name, answer in ANSWERS.items()
+        if predicate == CONTACTS or answer is not ours
     }
 
 
@@ -161,7 +164,7 @@ def _subjects(hop: RelationHop, predicate: str) -> list[tuple[int, list[int]]]:
     """Rows of the sight that may be a subject, each with the things that may be its object."""
     hand = hop.sight.hand
     things = np.nonzero(~hand)[0].tolist()
-    chosen = np.nonzero(hand)[0].tolist() if predicate == "contacts" else things
+    chosen = np.nonzero(hand)[0].tolist() if predicate == CONTACTS else things
     return [(subject, [k for k in things if k != subject]) for subject in chosen]
 
 

@@ -14,8 +14,8 @@ from henasy_stream.loading import load
 from henasy_stream.sources._world.scene import Snapshot
 from henasy_stream.sources.world import World
 from henasy_stream.stream import relation_weights
-from henasy_stream.stream.relation_evidence import CONTACT_EVIDENCE, ON_EVIDENCE, Pairs, Sight
-from henasy_stream.stream.relation_weights import RelationWeights, Weights
+from henasy_stream.stream.relation_evidence import CONTACT_EVIDENCE, Pairs, Sight
+from henasy_stream.stream.relation_weights import Weights
 from henasy_stream.stream.relations import RelationBook
 from henasy_stream.types import Relation
 from training.evaluation.command import evaluate_main
@@ -47,14 +47,14 @@ def hop(*, published: tuple[tuple[int, int], ...] = (), truth: tuple[tuple[int, 
     )
     book = RelationBook.empty()
     for row, (subject, thing, score) in enumerate([(1, 2, 0.9), (1, 3, 0.2)]):
-        book.contacts.ids[row], book.contacts.score[row] = (subject, thing), score
+        book.ids[row], book.score[row] = (subject, thing), score
     none = Pairs(ids=np.zeros((0, 2), np.int64), evidence=np.zeros((0, 6)))
     return RelationHop(
         stamp_ns=0,
         truth={"contacts": frozenset(truth), "on": frozenset()},
         owner={1: 9, 2: 0, 3: 1},
         sight=sight,
-        evidence={"contacts": none, "on": none},
+        evidence=none,
         book=book,
         published=tuple(
             Relation(subject_id=a, predicate="contacts", object_id=b, score=0.9, start_ns=0) for a, b in published
@@ -138,10 +138,8 @@ def test_a_fit_finds_the_odds_that_made_the_data() -> None:
 
 def test_written_weights_are_read_back(tmp_path: Path) -> None:
     text = Path(relation_weights.__file__).read_text("utf-8")
-    one = RelationWeights(
-        contacts=Weights(evidence=(1.5, -2.0), offset=0.25), on=Weights(evidence=(3.0, 1.0), offset=-4.0)
-    )
-    other = dataclasses.replace(one, on=Weights(evidence=(7.0, 0.5), offset=0.0))
+    one = Weights(evidence=(1.5, -2.0), offset=0.25)
+    other = Weights(evidence=(7.0, 0.5), offset=0.0)
     path = tmp_path / "written.py"
     path.write_text(rewritten(text, one, other), "utf-8")
     names = runpy.run_path(str(path))
@@ -151,24 +149,21 @@ def test_written_weights_are_read_back(tmp_path: Path) -> None:
 
 def test_the_packages_weights_fit_its_evidence() -> None:
     for weights in (relation_weights.OWN, relation_weights.OUTSIDE):
-        assert len(weights.contacts.evidence) == len(CONTACT_EVIDENCE)
-        assert len(weights.on.evidence) == len(ON_EVIDENCE)
+        assert len(weights.evidence) == len(CONTACT_EVIDENCE)
 
 
 @pytest.mark.slow
 def test_kept_evidence_gives_what_the_node_said() -> None:
     hops = streams(load("demo"), [501, 502], 8, split="validation")
-    for predicate, weights in (("contacts", relation_weights.OWN.contacts), ("on", relation_weights.OWN.on)):
-        books = replay(hops, predicate, range(len(weights.evidence)), weights)
-        for seen, book in zip(hops, books, strict=True):
-            node = seen.book.contacts if predicate == "contacts" else seen.book.on
-            np.testing.assert_array_equal(book.ids, node.ids)
-            np.testing.assert_allclose(book.score, node.score)
-            np.testing.assert_array_equal(book.start_ns, node.start_ns)
-    width = hops[0].evidence["contacts"].evidence.shape[1]
-    assert width == len(ABLATION["all"])
-    assert len(fit(hops, "contacts", ABLATION["attention"]).evidence) == 2
-    assert np.std(np.concatenate([seen.evidence["contacts"].evidence[:, 6:] for seen in hops]), 0).min() > 0
+    books = replay(hops, range(len(CONTACT_EVIDENCE)), relation_weights.OWN)
+    for seen, book in zip(hops, books, strict=True):
+        np.testing.assert_array_equal(book.ids, seen.book.ids)
+        np.testing.assert_allclose(book.score, seen.book.score)
+        np.testing.assert_array_equal(book.start_ns, seen.book.start_ns)
+    assert hops[0].evidence.evidence.shape[1] == len(ABLATION["all"])
+    assert len(fit(hops, ABLATION["attention"]).evidence) == 2
+    extras = np.concatenate([seen.evidence.evidence[:, len(CONTACT_EVIDENCE) :] for seen in hops])
+    assert extras.std(0).min() > 0
 
 
 @pytest.mark.slow
@@ -177,8 +172,9 @@ def test_commands_measure_and_fit_on_short_streams(tmp_path: Path) -> None:
     assert evaluate_main(argv) == 0
     found = json.loads((tmp_path / "r.json").read_text())
     assert {f"contacts, {kind}: {name}" for kind in ("plain", "hard", "true boxes") for name in ANSWERS} <= set(found)
+    assert "on, plain: nearest" in found
     assert found["contacts, true boxes: ours"]["recall"] > 0.5
     assert evaluate_main([*argv, "--ablation", "1"]) == 0
     assert "contacts told from attention" in json.loads((tmp_path / "r.json").read_text())
     assert fit_main(["--streams", "1", "--seconds", "8", "--out", str(tmp_path / "weights.py")]) == 0
-    assert "OUTSIDE = RelationWeights(" in (tmp_path / "weights.py").read_text()
+    assert "OUTSIDE = Weights(" in (tmp_path / "weights.py").read_text()
