@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 LOWEST ?= .venv-lowest
+WHEEL ?= .venv-wheel
 DEMO_OUT ?= demo-output
 DEMO_ADDRESS ?= zmq://127.0.0.1:5560
 DEMO_FRAMES ?= 300
@@ -13,13 +14,14 @@ LOWEST_STAMP := $(LOWEST)/.installed
 LOWEST_TESTS := tests/stream tests/sources tests/sinks tests/runtime tests/test_types.py tests/test_client.py \
   tests/test_annotate.py tests/test_cache.py tests/test_imports.py tests/test_preprocess.py tests/test_live.py tests/test_download.py tests/test_public_api.py
 
-.PHONY: demo test test-lowest lint format bench soak ablation setup clean
+.PHONY: demo test test-lowest test-wheel lint format bench soak ablation setup clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         a synthetic video stream in; tracks and captions out: on screen, in files, over ZeroMQ"
 	@echo "make test         all tests"
 	@echo "make test-lowest  the tests without torch, on Python 3.10 with the lowest allowed versions"
+	@echo "make test-wheel   the wheel in a fresh environment, without torch"
 	@echo "make lint         ruff and mypy over the whole tree"
 	@echo "make bench        the benchmark table (BENCH_ARGS='--json FILE' keeps it)"
 	@echo "make soak         200,000 steps at full speed with faults by chance; fails when a bound on memory, latency or order does"
@@ -93,5 +95,14 @@ $(LOWEST_STAMP): pyproject.toml constraints-lowest.txt
 	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+# What a user without a checkout has: the wheel and what it asks for, which is not torch.
+test-wheel: $(STAMP)
+	@rm -rf $(WHEEL) && $(PYTHON) -m venv $(WHEEL)
+	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps -w $(WHEEL)/dist .
+	@$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(WHEEL)/dist/*.whl
+	@cd $(WHEEL) && ! bin/python -c 'import torch' 2>/dev/null
+	@cd $(WHEEL) && bin/python -m henasy_stream.live --source world --headless --max-frames 60 --queries cup --record r.jsonl
+	@cd $(WHEEL) && grep -q '"label":"cup"' r.jsonl && du -sh dist/*.whl lib | sed 's/^/installed: /'
+
 clean:
-	rm -rf $(VENV) $(LOWEST) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(WHEEL) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from henasy_stream.backends.base import Backend, NetworkState
     from henasy_stream.types import FloatArray, ModelSpec, NetworkOutput, UInt8Array
 
-_SHIPPED = {path.stem: path for path in sorted((Path(__file__).parent / "weights").glob("*.safetensors"))}
-DEMO_WEIGHTS = Path(__file__).parent / "weights" / "demo.safetensors"
-BUILT_IN = tuple(dict.fromkeys(("demo", *_SHIPPED, "lavila")))
+_FOLDER = Path(__file__).parent / "weights"
+_SHIPPED = {path.stem: path for path in sorted(_FOLDER.glob("*.safetensors"))}
+_BUNDLES = {path.parent.name: path.parent for path in sorted(_FOLDER.glob("*/manifest.json"))}
+DEMO_WEIGHTS = _FOLDER / "demo.safetensors"
+BUILT_IN = tuple(dict.fromkeys(("demo", *_SHIPPED, *_BUNDLES, "lavila")))
 BACKENDS = ("auto", "torch", "onnxruntime")
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
 
@@ -76,7 +78,8 @@ def load(
             "lavila" (LaViLa's public TSF-B dual encoder, downloaded once into the cache); a LaViLa checkpoint (`.pth`),
             converted once to safetensors in the cache, without the optimizer's state; weights of this project
             (`.safetensors` beside its `.json`); or a bundle, the folder that `export/export.py` makes.
-        backend: what executes the network; "auto" is ONNX Runtime for a bundle and PyTorch for the rest.
+        backend: what executes the network; "auto" is ONNX Runtime for a bundle, which "demo" also is, and PyTorch for
+            the rest.
         report: takes lines about downloads and conversions; stderr when None.
 
     Raises:
@@ -85,15 +88,16 @@ def load(
     report = report or (lambda line: print(line, file=sys.stderr))
     if backend not in BACKENDS:
         raise UserError(f"backend {backend!r}: there are {', '.join(BACKENDS)}")
-    path = Path(name_or_path).expanduser()
-    if str(name_or_path) not in BUILT_IN and path.is_dir():
-        if backend == "torch":
-            raise UserError(f"{path} is a bundle, which runs without torch; take --backend onnxruntime")
-        executed = _run_bundle(path)
+    name = str(name_or_path)
+    folder = _BUNDLES.get(name) if name in BUILT_IN else _folder(Path(name).expanduser())
+    if folder is not None and backend != "torch":
+        executed = _run_bundle(folder)
+    elif folder is not None and name not in _SHIPPED:
+        raise UserError(f"{folder} is a bundle, which runs without torch; take --backend onnxruntime")
     elif backend == "onnxruntime":
-        raise UserError(f"ONNX Runtime runs bundles: python export/export.py --weights {name_or_path} --out bundle/")
+        raise UserError(f"ONNX Runtime runs bundles: python export/export.py --weights {name} --out bundle/")
     else:
-        executed = _execute(weights_file(str(name_or_path), report))
+        executed = _execute(weights_file(name, report))
     return Model(executed, executed.spec)
 
 
@@ -172,6 +176,10 @@ def _convert(checkpoint: Path, out: Path, report: Callable[[str], None]) -> None
     convert_lavila(checkpoint, out)
 
 
+def _folder(path: Path) -> Path | None:
+    return path if path.is_dir() else None
+
+
 def _run_bundle(folder: Path) -> Backend:
     try:
         from henasy_stream.backends.onnxruntime_backend import OnnxRuntimeBackend
@@ -191,4 +199,4 @@ def _needing_torch() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise UserError(f"PyTorch cannot be imported ({error}); install it: pip install torch") from error
+        raise UserError(f"this needs PyTorch ({error}): pip install 'henasy-stream[torch]'") from error

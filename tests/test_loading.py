@@ -234,7 +234,7 @@ def test_an_unknown_backend_names_those_there_are(weights):
 
 def test_a_missing_torch_says_how_to_install_it(weights, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "henasy_stream.backends.torch_backend", None)
-    with pytest.raises(UserError, match="pip install torch"):
+    with pytest.raises(UserError, match=r"pip install 'henasy-stream\[torch\]'"):
         load(weights)
 
 
