@@ -144,6 +144,7 @@ def test_started_without_stderr_the_record_does_not_take_its_place(tmp_path):
         process.wait(10)
 
 
+@pytest.mark.slow
 def test_a_subscriber_that_stops_reading(node, camera, port, tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (4, 720, 1280, 3)).astype(np.uint8)
     camera.picture, camera.fps = lambda index: noise[index % 4], 8.0
