@@ -18,7 +18,8 @@ REAL, FAKE = "henasy_stream.live", "tests.runtime.fake_live"
 
 
 class Node:
-    """Args:
+    """Starts at once.
+
     folder: gets the record and what the node says.
     arguments: of the command line, besides `--headless` and `--record`.
     module: what is run.
