@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from henasy_stream import _draw
+from henasy_stream._asked import listing, rings
 from henasy_stream._lettering import fit, line_height, width_of
 from henasy_stream._links import links
 from henasy_stream._palette import colour_of, lighter
@@ -32,7 +33,8 @@ def annotate(
 
     Every track has a colour that depends on its id alone.  Seen tracks: mask with soft edges, corners of the box, a
     pill with label, id and probability.  Lost ones: faded, dashed, for 2 s.  Answers to a query: a whole box and a
-    magnifying glass.  Relations: a line from subject to object.
+    magnifying glass; the list of all answers is at the top left, and what acts has a ring.  Relations: a line from
+    subject to object.
     Between two windows the marks fade with the age of the result.
 
     Args:
@@ -57,9 +59,11 @@ def annotate(
     _draw_masks(image, tracks, perception, strength, line)
     for track in tracks:
         _draw_box(image, track, line)
+    rings(image, tracks, perception.queries, line)
     bar = _draw_caption(image, perception.caption, font)
     taken = _draw_legend(image, legend, max(8, round(font * 0.8))) if legend else []
     taken += links(image, tracks, perception.relations, font, line)
+    taken += listing(image, perception.queries, max(8, round(font * 0.9)))
     _draw_labels(image, tracks, font, height - bar, taken)
     return image
 

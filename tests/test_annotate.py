@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from henasy_stream import _lettering
 from henasy_stream._palette import colour_of, text_colour
 from henasy_stream.annotate import annotate
-from henasy_stream.types import Alternative, Caption, Frame, Masks, Perception, Relation, Track
+from henasy_stream.types import Alternative, Caption, Frame, Masks, Perception, QueryAnswer, Relation, Track
 
 GREY = 90
 
@@ -389,3 +389,40 @@ def test_relations_fit_into_any_picture(width, height):
     tracks = tuple(track(k, (0.0, 0.0, width / k, height / k)) for k in range(1, 6))
     many = tuple(related(a, b) for a in range(1, 6) for b in range(1, 6) if a != b)
     assert annotate(frame, perceived(frame, *tracks, relations=many)).shape == (height, width, 3)
+
+
+def answered(text="picks up", kind="action", present=True, tracks=()):
+    scores = tuple(0.5 for _ in tracks)
+    return QueryAnswer(text=text, kind=kind, present=present, score=0.8, track_ids=tracks, track_scores=scores)
+
+
+def test_what_acts_has_a_ring_and_nothing_else():
+    frame = frame_of(640, 480)
+    pair = track(1, (300.0, 260.0, 360.0, 320.0)), track(2, (460.0, 260.0, 520.0, 320.0))
+    plain = annotate(frame, perceived(frame, *pair))
+    thing = annotate(frame, perceived(frame, *pair, queries=(answered(kind="entity", tracks=(1,)),)))
+    acts = annotate(frame, perceived(frame, *pair, queries=(answered(tracks=(1,)),)))
+    ring = (acts != thing).any(axis=2)
+    ys, xs = np.nonzero(ring)
+    assert ring.any()
+    assert xs.min() >= 280
+    assert xs.max() < 390
+    assert ys.min() > 200
+    assert (thing[200:] == plain[200:]).all()  # the list at the top is all that a thing adds
+    gone = annotate(frame, perceived(frame, track(1, state="lost"), queries=(answered(tracks=(1,)),)))
+    lost = annotate(frame, perceived(frame, track(1, state="lost"), queries=(answered(kind="entity", tracks=(1,)),)))
+    assert (gone == lost).all()
+
+
+def test_answers_are_listed_in_the_top_left_corner_absent_ones_dimmer():
+    frame = frame_of(640, 480, value=0)
+    for present in (True, False):
+        picture = annotate(frame, perceived(frame, queries=(answered("zebra", "entity", present),)))
+        ys, xs = np.nonzero(changed(frame, picture))
+        assert xs.max() < 320
+        assert ys.max() < 60
+        assert picture.max() > 200 if present else 120 < picture.max() <= 180
+    many = annotate(frame, perceived(frame, queries=tuple(answered(f"thing {i}", "entity") for i in range(40))))
+    assert not changed(frame, many)[250:].any()
+    tiny = frame_of(40, 30)
+    annotate(tiny, perceived(tiny, queries=(answered("a long text about nothing", tracks=(1,)),)))

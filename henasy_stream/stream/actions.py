@@ -81,8 +81,8 @@ def acting(weights: FloatArray) -> npt.NDArray[np.intp]:
 
 
 def stems(text: str) -> tuple[str, ...]:
-    """The words of a text, lower case, each reduced to what its forms share: picks, picking and pick are "pick"."""
-    return tuple(_stem(word) for word in re.findall(r"[\w'-]+", text.lower()))
+    """The words of a text but articles, each reduced to what its forms share: picks and picking are "pick"."""
+    return tuple(_stem(word) for word in re.findall(r"[\w'-]+", text.lower()) if word not in _DETERMINERS)
 
 
 def verb_stems(texts: Sequence[str]) -> frozenset[str]:
@@ -110,9 +110,9 @@ def names_action(text: str, verbs: frozenset[str], labels: Sequence[str]) -> boo
 
 
 def _from_verb(words: tuple[str, ...], verbs: frozenset[str]) -> frozenset[str]:
-    """The words from the verb on, without determiners: who acts is not part of what is done."""
+    """The words from the verb on: who acts is not part of what is done."""
     start = next((i for i, word in enumerate(words) if word in verbs), 0)
-    return frozenset(words[start:]) - _DETERMINERS
+    return frozenset(words[start:])
 
 
 def _stem(word: str) -> str:

@@ -20,11 +20,13 @@ Turn = Callable[[], AbstractContextManager[None]]
 class Asker:
     """Makes query banks.  Holds the model and the texts that queries compete with, no stream."""
 
-    def __init__(self, backend: Backend, texts: Texts) -> None:
+    def __init__(self, backend: Backend, texts: Texts, *, closed: bool = False) -> None:
+        """`closed`: the weights know no words but those of their vocabulary."""
         self._backend, self._spec, self._texts = backend, backend.spec, texts
         # Calibrated scores rest on the weights' own phrases, whatever bank the captions have.
         spec, default = backend.spec, default_phrases(backend.spec)
         self._phrases = default if isinstance(default, tuple) else spec.verbs
+        self._words = frozenset(stems(" ".join((*spec.nouns, *spec.verbs, *spec.phrases)))) if closed else None
         self._bank: ActionBank | None = None
         self._verbs = verb_stems((*spec.verbs, *self._phrases))
 
@@ -52,7 +54,12 @@ class Asker:
                 for text, row in zip(texts, rows, strict=True)
             ),
             calibration=self._spec.queries,
+            unknown=tuple(self._unknown(text) for text in texts),
         )
+
+    def _unknown(self, text: str) -> bool:
+        """Not one word of the text is known: what the text tower makes of it is chance."""
+        return self._words is not None and not self._words.intersection(stems(text))
 
     def _actions(self, turn: Turn) -> ActionBank:
         """Embedded when the first action is asked for."""

@@ -25,7 +25,8 @@ _LOYALTY = 0.2
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class QueryBank:
     """embeddings: (Q, D) of `texts`; rivals: (R, D) of the things they compete with; actions: (Q,) what those among
-    them mean that name no thing; calibration: None where nobody has measured one.
+    them mean that name no thing; calibration: None where nobody has measured one; unknown:
+    (Q,) texts of whose words the weights know none, which are therefore not looked for.
     """
 
     texts: tuple[str, ...]
@@ -34,6 +35,7 @@ class QueryBank:
     temperature: float
     actions: tuple[Action | None, ...] = ()
     calibration: QueryCalibration | None = None
+    unknown: tuple[bool, ...] = ()
 
     def action(self, column: int) -> Action | None:
         """What query `column` means, if it names an action."""
@@ -56,9 +58,12 @@ class QueryBank:
         return result
 
     def scores(self, embeddings: FloatArray) -> FloatArray:
-        """(N, Q) probability that an entity (N, D) is what the query says; 0 for actions, which no thing is."""
+        """(N, Q) probability that an entity (N, D) is what the query says; 0 for actions, which no thing is, and for
+        unknown texts.
+        """
         things = [self.action(column) is None for column in range(len(self.texts))]
-        return np.where(things, probability(self.logits(embeddings), self.entity), np.float32(0.0))
+        sought = np.array(things, bool) & ~np.array(self.unknown or [False] * len(self.texts), bool)
+        return np.where(sought, probability(self.logits(embeddings), self.entity), np.float32(0.0))
 
     def whole_frame_scores(self, video: FloatArray, phrases: FloatArray) -> FloatArray:
         """(Q,) scores in 0..1 of the queries for a whole window, for models without entities.

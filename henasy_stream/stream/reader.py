@@ -90,7 +90,7 @@ class Reader:
         self._period_ns, self._frames_out = period_ns, frames_out
         self._own = not self.outside and "entities" in backend.spec.capabilities
         self._names = Names(backend, texts)
-        self.asker = Asker(backend, texts)
+        self.asker = Asker(backend, texts, closed=self._own and backend.spec.synthetic)
         self.queries = self.asker.bank(())
 
     def empty(self) -> Books:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from henasy_stream.config import StreamConfig
 from henasy_stream.stream.actions import acting, names_action, stems, verb_stems
 from henasy_stream.stream.engine import Engine
-from tests.stream.fake import FakeBackend, Square, film
+from tests.stream.fake import FakeBackend, Square, film, text_vector
 
 VERBS = verb_stems(["pick up", "cut", "wipe", "tap", "wash", "push", "pull", "shake", "brush", "#C C carries {}"])
 LABELS = ("cup", "brush", "hand")
@@ -73,3 +75,16 @@ def test_what_happens_is_present_with_the_track_that_acts_and_the_rest_is_absent
 def test_an_action_with_nobody_in_sight():
     (found,) = answers_at(["holds"], 1.0, squares=[]).queries
     assert (found.kind, found.track_ids, found.track_scores) == ("action", (), ())
+
+
+def test_weights_that_know_a_few_words_only_look_for_no_others():
+    backend = FakeBackend()
+    backend.spec = replace(backend.spec, synthetic=True)
+    squares = [Square("cup", 40, 40)]
+    for texts, present in ((["the red cup"], True), (["the"], False), (["zebra"], False)):
+        engine = Engine(backend, StreamConfig(), queries=texts)
+        engine.use_queries(replace(engine.prepare_queries(texts), embeddings=text_vector("cup")[None]))
+        state = engine.initial_state()
+        for frame in film(squares, 1.0):
+            state, last = engine.step(state, frame)
+        assert last.queries[0].present == present
