@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from training.evaluation.result import Result
 
 
-_MANY = 5
+_MANY, _WIDE = 5, 140
 
 
 def _show(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:
-    """Scores down and names across; the other way round when there are many names."""
-    names, scores = list(columns), list(next(iter(columns.values())))
-    across, down = (scores, names) if len(names) > _MANY else (names, scores)
+    """Scores down and names across; the other way round, on wide lines, when there are many names."""
+    names, scores, many = list(columns), list(next(iter(columns.values()))), len(columns) > _MANY
+    across, down = (scores, names) if many else (names, scores)
     table = Table(title=title)
-    table.add_column("" if len(names) > _MANY else "score")
+    table.add_column("" if many else "score")
     for head in across:
         table.add_column(head, justify="right")
     for row in down:
-        values = [columns[row][head] if len(names) > _MANY else columns[head][row] for head in across]
+        values = [columns[row][head] if many else columns[head][row] for head in across]
         table.add_row(row, *(f"{value:.3f}" if isinstance(value, float) else str(value) for value in values))
-    Console().print(table)
+    Console(width=max(Console().width, _WIDE) if many else None).print(table)
 
 
 def _world(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], dict[str, object]]:
