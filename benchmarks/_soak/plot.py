@@ -17,13 +17,15 @@ def draw(measured: dict[str, Any], path: Path) -> None:
 
     steps = measured["steps"]
     at = [(i + 0.5) * steps / BINS for i in range(BINS)]
-    figure, (latency, memory) = plt.subplots(2, 1, figsize=(8, 6), sharex=True, layout="constrained")
-    for clock, colour, what in (("wall_ms", "tab:grey", "wall clock"), ("cpu_ms", "tab:blue", "CPU time")):
-        latency.plot(at, measured[clock]["p99"], color=colour, marker="o", label=f"{what}, p99")
-        latency.plot(at, measured[clock]["p50"], color=colour, linestyle=":", label=f"{what}, median")
-    latency.set_ylabel("ms, steps with a window")
-    latency.set_ylim(bottom=0)
-    latency.legend(ncols=2, fontsize="small")
+    figure, panels = plt.subplots(3, 1, figsize=(8, 7), sharex=True, layout="constrained")
+    wall, cpu, memory = panels
+    # Apart, because the wall clock shows the machine's other work, which would hide all else.
+    for panel, clock, colour in ((wall, "wall_ms", "tab:grey"), (cpu, "cpu_ms", "tab:blue")):
+        panel.plot(at, measured[clock]["p99"], color=colour, marker="o", label="p99")
+        panel.plot(at, measured[clock]["p50"], color=colour, linestyle=":", label="median")
+        panel.set_ylabel(f"window, {'wall clock' if panel is wall else 'CPU time'}, ms")
+        panel.set_ylim(bottom=0)
+        panel.legend(ncols=2, fontsize="small")
     memory.plot(at, measured["resident_MB"], color="tab:red", marker="o")
     memory.set_ylabel("resident MB, largest")
     memory.set_ylim(0, 1.2 * max(measured["resident_MB"]))
@@ -31,8 +33,8 @@ def draw(measured: dict[str, Any], path: Path) -> None:
     memory.set_xlim(0, steps)
     faults = sum(measured["faults"].values())
     figure.suptitle(f"{steps:,} steps, {measured['windows']:,} windows, {faults:,} faults, seed {measured['seed']}")
-    for axes in (latency, memory):
-        axes.grid(alpha=0.3)
+    for panel in panels:
+        panel.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -91,7 +91,7 @@ def fickle(endpoint: str, over: threading.Event, seed: int) -> dict[str, object]
         if turn == "reads slowly":
             _read(reader, tally, seconds, pause_s=0.05, over=over)
         elif turn == "stops reading":
-            over.wait(seconds)
+            over.wait(5 * seconds)  # longer than what lies between can hold
         elif turn == "leaves and comes back":
             reader.context.destroy(linger=0)
             tally.forget_place()
