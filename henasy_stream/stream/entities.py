@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from henasy_stream.preprocess import View, clip_boxes, transform_boxes
-from henasy_stream.stream.parts import find_parts
+from henasy_stream.stream.parts import find_parts, probability_inside
 from henasy_stream.types import FloatArray, NetworkOutput
 
 Float64Array = npt.NDArray[np.float64]
@@ -107,11 +107,13 @@ def detect(output: NetworkOutput, vocabulary: Vocabulary, view: View, least_pres
     else:
         slots = np.arange(len(masks))
     found = [find_parts(masks[slot]) for slot in slots]
-    slots = np.repeat(slots, [len(boxes) for boxes, _, _ in found])
-    boxes = np.concatenate([np.zeros((0, 4)), *(boxes for boxes, _, _ in found)])
-    inside = np.concatenate([np.zeros(0, np.float32), *(inside for _, inside, _ in found)])
-    parts = np.concatenate([masks[:0], *(part for _, _, part in found)])
-    certain = inside if presence is None else presence[slots].astype(np.float32)
+    slots = np.repeat(slots, [len(boxes) for boxes, _ in found])
+    boxes = np.concatenate([np.zeros((0, 4)), *(boxes for boxes, _ in found)])
+    parts = np.concatenate([masks[:0], *(part for _, part in found)])
+    if presence is None:
+        certain = np.array([probability_inside(part[-1]) for part in parts], np.float32)
+    else:
+        certain = presence[slots].astype(np.float32)
     source = clip_boxes(transform_boxes(mask_to_source(view, masks.shape[-1]), boxes), view.height, view.width)
     kept = (source[:, 2:] > source[:, :2]).all(1) & (certain >= least_presence)
     slots = slots[kept]

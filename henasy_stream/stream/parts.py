@@ -31,7 +31,7 @@ _EXTENT = (cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT)
 _FINE = 96  # cells along a side to which masks are upsampled at least, and at least fourfold
 
 
-def find_parts(masks: FloatArray) -> tuple[Float64Array, FloatArray, FloatArray]:
+def find_parts(masks: FloatArray) -> tuple[Float64Array, FloatArray]:
     """The entities that one slot shows in the newest frame, at most `MOST_PARTS`.
 
     A part is a connected region of the mask, upsampled bilinearly and cut at half its own maximum, so that its box is
@@ -41,12 +41,12 @@ def find_parts(masks: FloatArray) -> tuple[Float64Array, FloatArray, FloatArray]
         masks: (T, h, w), probability.
 
     Returns:
-        Tight boxes (P, 4) in mask coordinates, the mean probability inside the parts (P,), and the masks shared out
-        among the parts (P, T, h, w).  P is 0 for a mask that has no sane place.
+        Tight boxes (P, 4) in mask coordinates, and masks shared out among the parts (P, T, h, w).  P is 0 for a mask
+        that has no sane place.
     """
     mask = masks[-1]
     h, w = mask.shape
-    nothing = np.zeros((0, 4)), np.zeros(0, np.float32), np.zeros((0, *masks.shape), np.float32)
+    nothing = np.zeros((0, 4)), np.zeros((0, *masks.shape), np.float32)
     if mask.max() < LEAST_PEAK:
         return nothing
     factor = max(4, -(-_FINE // max(h, w)))
@@ -60,11 +60,15 @@ def find_parts(masks: FloatArray) -> tuple[Float64Array, FloatArray, FloatArray]
     order = order[second | (np.arange(len(order)) == 0)]
     left, top, width, height = (stats[order, k] for k in (cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP, *_EXTENT))
     boxes = np.stack([left, top, left + width, top + height], 1) / factor
-    inside = np.array([cv2.mean(fine, (regions == number).astype(np.uint8))[0] for number in order + 1], np.float32)
     if len(order) == 1:
-        return boxes, inside, masks[None]
+        return boxes, masks[None]
     coarse = regions[factor // 2 :: factor, factor // 2 :: factor]
-    return boxes, inside, _share_out(masks, np.stack([coarse == region + 1 for region in order]))
+    return boxes, _share_out(masks, np.stack([coarse == region + 1 for region in order]))
+
+
+def probability_inside(mask: FloatArray) -> float:
+    """The mean over the cells of a mask (h, w) that belong to its entity."""
+    return float(mask[mask >= _CUT * mask.max()].mean())
 
 
 def _regions(mask: FloatArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
