@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -18,7 +17,7 @@ from henasy_stream.stream.queries import QueryBank
 from henasy_stream.stream.reader import Reader
 from henasy_stream.stream.reading import Window
 from henasy_stream.stream.sampler import Sampler, SampleRing
-from henasy_stream.stream.state import StreamState
+from henasy_stream.stream.state import StreamState, fingerprint
 from henasy_stream.stream.texts import prepare_texts
 from henasy_stream.stream.turns import BackgroundFilling, Turns
 from henasy_stream.types import Caption, EntityBoxes, Frame, Perception, Track
@@ -66,14 +65,12 @@ class Engine:
             UserError: the bank is empty, the span, the mode or the hop is impossible.
         """
         spec = backend.spec
-        span_s = spec.span_s if config.span_s is None else config.span_s
-        if span_s <= 0:
-            raise UserError(f"span_s is {span_s}: give the seconds from a window's first to its last frame")
         self.backend, self.config, self.spec = backend, config, spec
         self.timings: dict[str, float] = {}
         self._network = Network(backend, config)
         if config.entities == "outside":
             self.spec = replace(spec, capabilities=spec.capabilities | {"entities"})
+        span_s = spec.span_s if config.span_s is None else config.span_s
         self._sampler = Sampler.plan(spec.num_frames, span_s, config.gap_s)
         texts = prepare_texts(backend, phrases, progress, background=background)
         self._turns = Turns()
@@ -85,9 +82,8 @@ class Engine:
         filling = texts.bank.filling
         self._filling = None if filling.complete else BackgroundFilling(filling, self._turns)
         sizes = (spec.model_id, spec.image_size, spec.num_frames, spec.num_entities, spec.grid, spec.embed_dim)
-        identity = repr((sizes, self._sampler, config.rotate, spec.resize, self.vocabulary, self.phrases))
-        identity += config.entities + spec.attention
-        self._fingerprint = hashlib.sha256(identity.encode("utf-8", "backslashreplace")).hexdigest()
+        how = (spec.attention, self._sampler, config.rotate, spec.resize, config.entities)
+        self._fingerprint = fingerprint(sizes, how, self.vocabulary, self.phrases)
 
     @property
     def queries(self) -> tuple[str, ...]:
@@ -161,15 +157,8 @@ class Engine:
             state, ended, closed = self._reset(state, frame)
         new = 0
         ring, wanted = self._sampler.observe(state.ring, frame.stamp_ns)
-        state = replace(
-            state,
-            ring=ring,
-            height=frame.height,
-            width=frame.width,
-            source=frame.source,
-            busy_s=0.0,
-            frames=state.frames + 1,
-        )
+        state = replace(state, ring=ring, busy_s=0.0, frames=state.frames + 1)
+        state = replace(state, height=frame.height, width=frame.width, source=frame.source)
         if wanted:
             started = perf_counter()
             image = self._view(frame).apply(frame.image)

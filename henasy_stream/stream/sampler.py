@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from henasy_stream.errors import UserError
 from henasy_stream.types import UInt8Array
 
 Int64Array = npt.NDArray[np.int64]
@@ -73,7 +74,9 @@ class Sampler:
 
     @staticmethod
     def plan(num_frames: int, span_s: float, gap_s: float) -> Sampler:
-        """`span_s` is the time from the first to the last of `num_frames` samples."""
+        """`span_s` is the time from the first to the last of `num_frames` samples; UserError unless it is positive."""
+        if span_s <= 0:
+            raise UserError(f"span_s is {span_s}: give the seconds from a window's first to its last frame")
         return Sampler(period_ns=max(1, round(span_s * 1e9 / max(1, num_frames - 1))), gap_ns=round(gap_s * 1e9))
 
     def discontinuity(self, ring: SampleRing, stamp_ns: int, busy_s: float = 0.0) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import zipfile
 from dataclasses import dataclass, replace
@@ -21,6 +22,11 @@ from henasy_stream.stream.sampler import SampleRing
 from henasy_stream.types import SavedNetworkState
 
 FORMAT = 2
+
+
+def fingerprint(*parts: object) -> str:
+    """Of all that a state's arrays depend on; what `repr` tells apart differs."""
+    return hashlib.sha256(repr(parts).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
