@@ -25,7 +25,7 @@ CROWDS = ((2, 6, 20), (4, 60, 48))
 
 def run() -> Iterator[Result]:
     """CPU time of a thread, since other work on the machine would count else; with and without in turns."""
-    backend = hs.load("demo")
+    backend = hs.load("demo", backend="torch")
     size = (backend.spec.num_frames, backend.spec.image_size, backend.spec.image_size, 3)
     rng = np.random.default_rng(0)
     took = {True: list[float](), False: list[float]()}
