@@ -147,6 +147,8 @@ def introduce(reporter: Reporter, options: LiveOptions, source: Source, model: M
             *extra,
         ]
         reporter.say("publish", f"{options.publish}: {', '.join(topics)}")
+    if options.control is not None:
+        reporter.say("control", f"{options.control}: queries may be changed there")
     if options.record is not None:
         reporter.say("record", options.record)
     if options.annotate is not None:

@@ -26,6 +26,8 @@ from henasy_stream.config import StreamConfig
 from henasy_stream.control import MAX_QUERIES, MAX_REQUEST_BYTES, MAX_TEXT, Reply, Request, ask, decode, wanted
 from henasy_stream.errors import UserError
 from henasy_stream.runtime.control import ControlSocket, QueryDesk
+from henasy_stream.runtime.node import run
+from henasy_stream.runtime.options import LiveOptions
 from henasy_stream.sources.world import NOUNS
 from henasy_stream.stream.engine import Engine
 from tests.stream.fake import FakeBackend, Square, film
@@ -271,3 +273,8 @@ def test_the_client_says_what_is_wrong(capsys, served):
         assert capsys.readouterr().err.count("\n") == 1
     assert client.main(["--control", "zmq://127.0.0.1:1", "--timeout", "0.2", "get"]) == 2
     assert "no answer" in capsys.readouterr().err
+
+
+def test_a_permission_without_an_address_is_a_mistake():
+    with pytest.raises(UserError, match="add --control"):
+        run(LiveOptions(source="world", headless=True, control_remote=True))
