@@ -166,7 +166,7 @@ class CaptionBook:
         if not self.segment_id:
             return self._opened(log_probabilities, window_start_ns, stamp_ns), ()
         constant_s = SMOOTHING * hold_s
-        rate = 1.0 - np.exp((self.updated_ns - stamp_ns) / 1e9 / constant_s) if hold_s > 0 else 1.0
+        rate = 1.0 - np.exp((self.updated_ns - stamp_ns) / 1e9 / constant_s) if constant_s > 0 else 1.0
         smoothed = self.smoothed + np.float32(rate) * (log_probabilities - self.smoothed)
         best = int(smoothed.argmax())
         book = replace(self, smoothed=smoothed, updated_ns=stamp_ns, score=float(np.exp(smoothed[self.phrase])))
