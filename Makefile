@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 LOWEST ?= .venv-lowest
 WHEEL ?= .venv-wheel
+RTX ?= .venv-rtx
 DEMO_OUT ?= demo-output
 DEMO_ADDRESS ?= zmq://127.0.0.1:5560
 DEMO_FRAMES ?= 300
@@ -14,7 +15,7 @@ LOWEST_STAMP := $(LOWEST)/.installed
 LOWEST_TESTS := tests/stream tests/sources tests/sinks tests/runtime tests/test_types.py tests/test_client.py \
   tests/test_annotate.py tests/test_cache.py tests/test_imports.py tests/test_preprocess.py tests/test_live.py tests/test_download.py tests/test_public_api.py
 
-.PHONY: demo test test-lowest test-wheel lint format bench soak ablation setup clean
+.PHONY: demo test test-lowest test-wheel proof lint format bench soak ablation setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +23,7 @@ help:
 	@echo "make test         all tests"
 	@echo "make test-lowest  the tests without torch, on Python 3.10 with the lowest allowed versions"
 	@echo "make test-wheel   the wheel in a fresh environment, without torch"
+	@echo "make proof        the exported graphs through TensorRT for RTX, without a GPU"
 	@echo "make lint         ruff and mypy over the whole tree"
 	@echo "make bench        the benchmark table (BENCH_ARGS='--json FILE' keeps it)"
 	@echo "make soak         200,000 steps at full speed with faults by chance; fails when a bound on memory, latency or order does"
@@ -95,6 +97,14 @@ $(LOWEST_STAMP): pyproject.toml constraints-lowest.txt
 	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+# TensorRT for RTX parses and builds every exported graph, in an environment of its own (400 MB); no GPU is needed.
+proof: $(STAMP)
+	@test -x $(RTX)/bin/python || $(PYTHON) -m venv $(RTX)
+	@$(RTX)/bin/python -m pip install --quiet --disable-pip-version-check 'tensorrt_rtx==1.5.0.114'
+	@$(PY) export/export.py --weights demo --out $(RTX)/demo
+	@$(PY) export/export.py --weights demo-causal --out $(RTX)/demo-causal
+	@$(PY) export/proof.py $(RTX)/demo $(RTX)/demo-causal --rtx $(RTX)/bin/python --json docs/results/rtx.json
+
 # What a user without a checkout has: the wheel and what it asks for, which is not torch.
 test-wheel: $(STAMP)
 	@rm -rf $(WHEEL) && $(PYTHON) -m venv $(WHEEL)
@@ -105,4 +115,4 @@ test-wheel: $(STAMP)
 	@cd $(WHEEL) && grep -q '"label":"cup"' r.jsonl && du -sh dist/*.whl lib | sed 's/^/installed: /'
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(WHEEL) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(WHEEL) $(RTX) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache

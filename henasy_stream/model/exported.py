@@ -40,7 +40,8 @@ class _Normalise(nn.Module):
         self.register_buffer("scale", 1 / torch.tensor(contract.std).view(1, 1, 3, 1, 1))
 
     def forward(self, frames: Tensor) -> Tensor:
-        return ((frames.permute(0, 1, 4, 2, 3).float() - self.mean) * self.scale).to(self.dtype)
+        # Cast first: TensorRT knows bytes as inputs, and casting them is all that it does with them.
+        return ((frames.float().permute(0, 1, 4, 2, 3) - self.mean) * self.scale).to(self.dtype)
 
 
 class WindowGraph(nn.Module):
@@ -80,7 +81,7 @@ class CausalGraph(nn.Module):
         """
         memory = _ShiftMemory(state, filled)
         began = (filled > 0).to(self.normalise.dtype)
-        out = self.model.advance(self.normalise(frame[:, None]), memory, state["slots"][-1], began)
+        out = self.model.advance(self.normalise(frame.float()[:, None]), memory, state["slots"][-1], began)
         named = _named(out.newest(), self.model.config.mask_grid)
         return named | {f"{NEXT}{site}": memory.shifted[site] for site in state}
 

@@ -175,9 +175,21 @@ def test_a_folder_of_something_else_is_not_overwritten(weights: dict[str, Path],
 
 
 def test_names_and_backends_that_do_not_fit_are_told(bundles: dict[str, Written], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"export/export\.py --weights demo"):
-        hs.load("demo", "onnxruntime")
+    with pytest.raises(UserError, match=r"export/export\.py --weights demo-causal"):
+        hs.load("demo-causal", "onnxruntime")
     with pytest.raises(UserError, match="take --backend onnxruntime"):
         hs.load(bundles["window"].folder, "torch")
     with pytest.raises(UserError, match=r"manifest\.json"):
         hs.load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_are_cast_before_anything_else(bundles: dict[str, Written], kind: str) -> None:
+    """TensorRT takes them as inputs and does nothing else with them."""
+    import onnx
+
+    name = "causal" if kind == "causal" else "window"
+    graph = onnx.load(str(bundles[kind].folder / f"{name}.onnx")).graph
+    pictures_ = {"frames", "frame"}
+    users = {node.op_type for node in graph.node if pictures_ & set(node.input)}
+    assert users == {"Cast"}
