@@ -8,6 +8,7 @@ import numpy as np
 
 from henasy_stream.errors import UserError
 from henasy_stream.stream.association import associate, shared_mask_iou
+from henasy_stream.stream.entities import soft_iou
 from henasy_stream.stream.parts import MOST_PARTS
 from training.evaluation.track_recording import Hop, Seen
 
@@ -26,7 +27,10 @@ def slot_index(hops: Sequence[Hop]) -> list[Seen]:
 
 
 def hungarian(hops: Sequence[Hop]) -> list[Seen]:
-    """Assignment of each window's masks to those of the window before, on the frames that both show, and no memory."""
+    """Assignment of each window's masks to those of the window before, on the frames that both show, and no memory.
+
+    Where they share no frame the newest masks are compared.
+    """
     result: list[Seen] = []
     last: Hop | None = None
     next_id = 1
@@ -35,7 +39,9 @@ def hungarian(hops: Sequence[Hop]) -> list[Seen]:
         if last is not None and len(last.detections) and len(ids):
             stamps = np.repeat(last.stamps[None], len(last.detections), 0)
             overlap = shared_mask_iou(last.detections.masks, stamps, hop.detections.masks, hop.stamps)
-            rows, columns = associate(np.nan_to_num(overlap), LEAST_IOU)
+            if not np.isin(last.stamps, hop.stamps).any():  # causal weights: masks of one frame each
+                overlap = soft_iou(last.detections.masks[:, -1] ** 2, hop.detections.masks[:, -1] ** 2)
+            rows, columns = associate(overlap, LEAST_IOU)
             ids[columns] = result[-1].ids[rows]
         for k in np.flatnonzero(ids == 0):
             ids[k], next_id = next_id, next_id + 1

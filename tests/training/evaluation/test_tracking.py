@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,16 @@ def test_only_the_slot_index_is_deceived_by_slots_that_change_places() -> None:
         found = scores(hops, tracker(hops))
         assert (found["switches"], found["identities"]) == (0, 2), tracker.__name__
         assert found["idf1"] > 0.95
+
+
+def test_hungarian_compares_neighbours_where_windows_are_single_frames() -> None:
+    def newest(one: Hop) -> Hop:
+        return replace(
+            one, stamps=one.stamps[-1:], detections=replace(one.detections, masks=one.detections.masks[:, -1:])
+        )
+
+    hops = [newest(hop(k, swapped=k % 2 == 1)) for k in range(HOPS)]
+    assert scores(hops, hungarian(hops))["switches"] == 0
 
 
 def test_cameras_drop_the_share_that_they_are_named_for() -> None:
