@@ -109,5 +109,5 @@ class TemporalAwareGrouping(nn.Module):
         count = assignment.hard.sum(-1, keepdim=True)
         # Not clamped at 1: straight-through ones are rounded, and a lone token's gradient would hang on that.
         count = torch.where(count > 0.5, count, torch.ones_like(count))
-        merged = torch.matmul(hard, inputs) / count
+        merged = (torch.matmul(hard, inputs) / count).to(inputs.dtype)  # a count above 2048 has no place in float16
         return Grouped(tokens=queries.unsqueeze(1) + merged, assignment=assignment)
