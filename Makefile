@@ -101,9 +101,10 @@ $(LOWEST_STAMP): pyproject.toml constraints-lowest.txt
 proof: $(STAMP)
 	@test -x $(RTX)/bin/python || $(PYTHON) -m venv $(RTX)
 	@$(RTX)/bin/python -m pip install --quiet --disable-pip-version-check 'tensorrt_rtx==1.5.0.114'
-	@$(PY) export/export.py --weights demo --out $(RTX)/demo
-	@$(PY) export/export.py --weights demo-causal --out $(RTX)/demo-causal
-	@$(PY) export/proof.py $(RTX)/demo $(RTX)/demo-causal --rtx $(RTX)/bin/python --json docs/results/rtx.json
+	@for weights in demo demo-causal; do for precision in fp32 fp16; do \
+	  $(PY) export/export.py --weights $$weights --precision $$precision --out $(RTX)/$$weights-$$precision || exit; \
+	done; done
+	@$(PY) export/proof.py $(RTX)/demo*-fp* --rtx $(RTX)/bin/python --json docs/results/rtx.json
 
 # What a user without a checkout has: the wheel and what it asks for, which is not torch.
 test-wheel: $(STAMP)

@@ -6,9 +6,10 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -16,35 +17,54 @@ import torch
 
 import henasy_stream
 from export.graphs import Form, forms, write_onnx
-from export.parity import STEPS, Parity, compare_causal, compare_text, compare_window, pictures
+from export.half_parity import HalfParity, compare_half
+from export.parity import (
+    HALF_TOLERANCE,
+    STEPS,
+    TOLERANCE,
+    Parity,
+    compare_causal,
+    compare_text,
+    compare_window,
+    next_state,
+    pictures,
+)
 from henasy_stream.backends.bundle import GOLDEN, MANIFEST, SCHEMA, Graph, Manifest, sum_of
 from henasy_stream.backends.onnxruntime_backend import OnnxRuntimeBackend
 from henasy_stream.backends.torch_backend import read_network, spec_of
-from henasy_stream.config import HenasyConfig
 from henasy_stream.errors import UserError
 from henasy_stream.model.henasy import Henasy
 from henasy_stream.model.tokenizer import ClipTokenizer
 
+Precision = Literal["fp32", "fp16"]
 TEXTS = ("cup", "a hand picks up the red cup", "#C C puts down the knife on the wooden cutting board", "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """A bundle and how far each of its graphs is from the reference."""
+    """A bundle and how far each of its graphs is from the reference; half: of a network in half precision."""
 
     folder: Path
     manifest: Manifest
     parity: dict[str, Parity]
+    half: HalfParity | None = None
 
 
 def write_bundle(
-    weights: Path, folder: Path, *, steps: int = STEPS, report: Callable[[str], None] = lambda _: None
+    weights: Path,
+    folder: Path,
+    *,
+    precision: Precision = "fp32",
+    steps: int = STEPS,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Written:
     """Exports weights into a folder, which appears complete or not at all.
 
     Args:
         weights: a .safetensors file of HENASY or of a converted LaViLa.
         folder: must not exist yet, or hold a bundle, which is replaced.
+        precision: of the network; "fp16" types every tensor, as TensorRT wants it, but for sums and similarities that
+            need more.  The text tower stays fp32.
         steps: how many steps are compared with the reference.
         report: told what is done.
 
@@ -53,34 +73,40 @@ def write_bundle(
     """
     if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
         raise UserError(f"{folder} holds something else than a bundle; choose another --out")
-    model, config, model_id = read_network(weights)
     building = folder.with_name(f".{folder.name}.{os.getpid()}.building")
     building.mkdir(parents=True)
     try:
-        written = _fill(building, model, config, model_id, steps, report)
+        written = _fill(building, weights, precision, steps, report)
         if folder.exists():
             shutil.rmtree(folder)
         building.replace(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return Written(folder=folder, manifest=written.manifest, parity=written.parity)
+    return replace(written, folder=folder)
 
 
-def _fill(
-    folder: Path, model: torch.nn.Module, config: HenasyConfig, model_id: str, steps: int, report: Callable[[str], None]
-) -> Written:
-    found = {form.name: form for form in forms(model, config)}  # type: ignore[arg-type]
+def _fill(folder: Path, weights: Path, precision: Precision, steps: int, report: Callable[[str], None]) -> Written:
+    model, config, model_id = read_network(weights)
+    spec = spec_of(model_id, config, entities=isinstance(model, Henasy))
+    found = {form.name: form for form in forms(model, config)}
+    step, frames = found[spec.attention], pictures(spec.image_size, steps)
+    half: HalfParity | None = None
+    exported = dict(found)
+    if precision == "fp16":
+        exported[spec.attention] = next(forms(read_network(weights)[0].half(), config))
+        report(f"comparing the assignments of {steps} steps in half precision with the reference's")
+        half = compare_half(step, exported[spec.attention], _inputs(step, frames, spec.num_frames))
+        if isinstance(model, Henasy) and not half.holds:
+            raise UserError(f"half precision is not this network: {half}; export it with --precision fp32")
     graphs: dict[str, Graph] = {}
-    for name, form in found.items():
+    for name, form in exported.items():
         report(f"exporting {name}")
         graphs[name] = write_onnx(form, folder / f"{name}.onnx")
-    spec = spec_of(model_id, config, entities=isinstance(model, Henasy))
-    step = found[spec.attention]
-    frames = pictures(spec.image_size, steps)
     _write_golden(folder / GOLDEN, step, frames[: spec.num_frames])
     manifest = Manifest(
         schema=SCHEMA,
         made_by=_made_by(),
+        precision=precision,
         spec=spec,
         vocabulary_hash=hashlib.sha256("\n".join(spec.nouns).encode()).hexdigest(),
         context=config.text.context,
@@ -90,10 +116,12 @@ def _fill(
     _write_manifest(folder, manifest)
     report(f"comparing {steps} steps with the reference")
     backend = OnnxRuntimeBackend.from_bundle(folder)
-    compare = compare_causal if spec.attention == "causal" else compare_window
+    tolerance = TOLERANCE if precision == "fp32" else HALF_TOLERANCE
     texts = [*TEXTS, *spec.nouns, *spec.phrases[:16]]
     parity = {
-        spec.attention: compare(step, backend, frames),
+        spec.attention: (compare_causal if spec.attention == "causal" else compare_window)(
+            step, backend, frames, tolerance
+        ),
         "text": compare_text(found["text"], backend, texts, ClipTokenizer(config.text.context)(texts)),
     }
     for name, result in parity.items():
@@ -102,7 +130,20 @@ def _fill(
     measured = {name: msgspec.structs.replace(graphs[name], parity=result.worst) for name, result in parity.items()}
     manifest = msgspec.structs.replace(manifest, graphs=graphs | measured)
     _write_manifest(folder, manifest)
-    return Written(folder=folder, manifest=manifest, parity=parity)
+    return Written(folder=folder, manifest=manifest, parity=parity, half=half)
+
+
+def _inputs(form: Form, frames: list[np.ndarray], width: int) -> Iterator[dict[str, torch.Tensor]]:
+    """What the reference is given, step by step."""
+    if form.name == "window":
+        for start in range(len(frames) - width + 1):
+            yield {"frames": torch.from_numpy(np.stack(frames[start : start + width]))[None]}
+        return
+    given = dict(form.inputs)
+    for index, frame in enumerate(frames):
+        given |= {"frame": torch.from_numpy(frame)[None], "filled": torch.tensor([min(index, width)])}
+        yield dict(given)
+        given |= next_state(form(given))
 
 
 def _write_golden(path: Path, form: Form, frames: list[np.ndarray]) -> None:

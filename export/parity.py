@@ -7,26 +7,26 @@ follows differs.  Such a step is told apart by the reference's own margin (desig
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from export.graphs import Form
+from export.half_parity import similarities
 from henasy_stream.backends.base import Backend, NetworkState
 from henasy_stream.model.exported import NEXT, STATE
-from henasy_stream.model.grouping import TemporalAwareGrouping
 from henasy_stream.preprocess import View
 from henasy_stream.sources.world import WorldSource
 from henasy_stream.types import NetworkOutput, SavedNetworkState
 
 TOLERANCE = 1e-4
 """Largest difference of an output, of lengths and probabilities of at most 1, where no assignment may flip."""
+HALF_TOLERANCE = 1e-2
+"""The same in half precision; the margin grows with it."""
 MARGIN = 2e-5
 """Of the similarities' range: below it rounding may choose another group."""
 STEPS = 100
@@ -36,7 +36,8 @@ STEPS = 100
 class Parity:
     """Of one graph over `steps`: largest difference by output, over the steps in which no assignment flipped.
 
-    flips: steps that differ by more than TOLERANCE and whose margin is below MARGIN.  wrong: those of larger margin.
+    flips: steps that differ by more than `tolerance` and whose margin is below MARGIN (as many times as the tolerance
+    is TOLERANCE).  wrong: those of larger margin.
     rollout: largest difference by output when the graph goes on from its own state.
     """
 
@@ -45,6 +46,7 @@ class Parity:
     rollout: dict[str, float] = field(default_factory=dict)
     flips: int = 0
     wrong: int = 0
+    tolerance: float = TOLERANCE
 
     @property
     def holds(self) -> bool:
@@ -55,9 +57,9 @@ class Parity:
         """One step."""
         self.steps += 1
         apart = {name: _apart(found.get(name), value) for name, value in wanted.items()}
-        if max(apart.values()) <= TOLERANCE:
+        if max(apart.values()) <= self.tolerance:
             self.worst = {name: max(value, self.worst.get(name, 0.0)) for name, value in apart.items()}
-        elif margin <= MARGIN:
+        elif margin <= MARGIN * self.tolerance / TOLERANCE:
             self.flips += 1
         else:
             self.wrong += 1
@@ -71,36 +73,38 @@ def pictures(size: int, count: int, seed: int = 3) -> list[npt.NDArray[np.uint8]
         return [view.apply(frame.image) for frame in itertools.islice(source, count)]
 
 
-def compare_window(form: Form, backend: Backend, frames: list[npt.NDArray[np.uint8]]) -> Parity:
+def compare_window(
+    form: Form, backend: Backend, frames: list[npt.NDArray[np.uint8]], tolerance: float = TOLERANCE
+) -> Parity:
     """Windows that follow each other by one frame."""
-    parity, width = Parity(), backend.spec.num_frames
-    with least_margin(form.module) as margin:
-        for start in range(len(frames) - width + 1):
-            clip = np.stack(frames[start : start + width])
-            margin.clear()
+    parity, width = Parity(tolerance=tolerance), backend.spec.num_frames
+    for start in range(len(frames) - width + 1):
+        clip = np.stack(frames[start : start + width])
+        with similarities(form.module) as seen:
             wanted = form({"frames": torch.from_numpy(clip)[None]})
-            parity.see(_fields(backend.run_window(clip)), _arrays(wanted), min(margin, default=1.0))
+        parity.see(_fields(backend.run_window(clip)), _arrays(wanted), least_margin(seen))
     return parity
 
 
-def compare_causal(form: Form, backend: Backend, frames: list[npt.NDArray[np.uint8]]) -> Parity:
+def compare_causal(
+    form: Form, backend: Backend, frames: list[npt.NDArray[np.uint8]], tolerance: float = TOLERANCE
+) -> Parity:
     """Every step from the reference's state, and a free run."""
-    parity, width = Parity(), backend.spec.num_frames
+    parity, width = Parity(tolerance=tolerance), backend.spec.num_frames
     state = {name: value for name, value in form.inputs.items() if name.startswith(STATE)}
     free: NetworkState = backend.initial_state()
-    with least_margin(form.module) as margin:
-        for index, frame in enumerate(frames):
-            filled = min(index, width)
-            margin.clear()
-            picture, count = torch.from_numpy(frame)[None], torch.tensor([filled])
+    for index, frame in enumerate(frames):
+        filled = min(index, width)
+        picture, count = torch.from_numpy(frame)[None], torch.tensor([filled])
+        with similarities(form.module) as seen:
             wanted = form({"frame": picture, "filled": count, **state})
-            given = {name.removeprefix(STATE): value.numpy().copy() for name, value in state.items()}
-            _, found = backend.step(SavedNetworkState(arrays=given, frames=0, filled=filled), frame)
-            parity.see(_fields(found), _arrays(wanted), min(margin, default=1.0))
-            free, rolled = backend.step(free, frame)
-            for name, value in _arrays(wanted).items():
-                parity.rollout[name] = max(parity.rollout.get(name, 0.0), _apart(_fields(rolled).get(name), value))
-            state = {f"{STATE}{name.removeprefix(NEXT)}": wanted[name] for name in wanted if name.startswith(NEXT)}
+        given = {name.removeprefix(STATE): value.numpy().copy() for name, value in state.items()}
+        _, found = backend.step(SavedNetworkState(arrays=given, frames=0, filled=filled), frame)
+        parity.see(_fields(found), _arrays(wanted), least_margin(seen))
+        free, rolled = backend.step(free, frame)
+        for name, value in _arrays(wanted).items():
+            parity.rollout[name] = max(parity.rollout.get(name, 0.0), _apart(_fields(rolled).get(name), value))
+        state = next_state(wanted)
     return parity
 
 
@@ -113,25 +117,19 @@ def compare_text(form: Form, backend: Backend, texts: list[str], tokens: npt.NDA
     return parity
 
 
-@contextmanager
-def least_margin(module: nn.Module) -> Iterator[list[float]]:
-    """A list to which each grouping of a pass adds the least margin between a token's two best groups, of the range."""
-    seen: list[float] = []
-
-    def look(grouping: nn.Module, given: tuple[Any, ...], _: Any) -> None:
-        assert isinstance(grouping, TemporalAwareGrouping)
-        queries, inputs = given
-        logits = grouping.logits(queries, grouping.key(inputs))
-        best: Tensor = logits.topk(2, -2).values
+def least_margin(similarities: list[Tensor]) -> float:
+    """Between a token's two best groups, of the range of all; 1 without groupings."""
+    least = 1.0
+    for logits in similarities:
+        best = logits.topk(2, -2).values
         span = (logits.max() - logits.min()).clamp_min(1e-12)
-        seen.append(float((best[..., 0, :] - best[..., 1, :]).min() / span))
+        least = min(least, float((best[..., 0, :] - best[..., 1, :]).min() / span))
+    return least
 
-    hooks = [part.register_forward_hook(look) for part in module.modules() if isinstance(part, TemporalAwareGrouping)]
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+def next_state(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a step gave, as the next one takes it."""
+    return {f"{STATE}{name.removeprefix(NEXT)}": value for name, value in outputs.items() if name.startswith(NEXT)}
 
 
 def _fields(output: NetworkOutput) -> dict[str, npt.NDArray[Any]]:

@@ -24,6 +24,8 @@ from henasy_stream.backends.bundle import open_bundle  # noqa: E402
 from henasy_stream.errors import UserError  # noqa: E402
 
 ARCHITECTURES = ("SM86", "SM89", "SM120")
+HALF_ONLY = ("SM75", "SM80")
+"""Besides the others, for half precision."""
 WORKER = ROOT / "export" / "rtx_build.py"
 CONTROL = "control"
 _TIMEOUT_S = 1800
@@ -75,8 +77,10 @@ def prove(bundles: Sequence[Path], python: Path, architectures: Sequence[str]) -
     for folder in bundles:
         bundle = open_bundle(folder)
         paths = [bundle.path(name) for name in bundle.manifest.graphs]
-        model = bundle.manifest.spec.model_id
-        found += [{"bundle": model, **built} for built in build_all(python, paths, architectures)]
+        manifest = bundle.manifest
+        wanted = [*HALF_ONLY, *architectures] if manifest.precision == "fp16" else architectures
+        about = {"bundle": manifest.spec.model_id, "precision": manifest.precision}
+        found += [about | built for built in build_all(python, paths, wanted)]
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / f"{CONTROL}.onnx"
         write_control(path)
@@ -104,12 +108,13 @@ def main(argv: Sequence[str]) -> int:
         return 2
     version = found[0]["version"] if found else "?"
     table = Table(title=f"TensorRT for RTX {version}, ahead of time; nothing was executed")
-    for title in ("bundle", "graph", "architecture", "layers", "MB", "seconds", ""):
+    for title in ("bundle", "precision", "graph", "architecture", "layers", "MB", "seconds", ""):
         table.add_column(title)
     for built in found:
         numbers = [str(built.get(name, "–")) for name in ("layers", "megabytes", "seconds")]
         said = "refused" if "error" in built else "built"
-        table.add_row(built["bundle"], built["graph"], built["architecture"], *numbers, said)
+        about = (built["bundle"], built.get("precision", "–"), built["graph"], built["architecture"])
+        table.add_row(*about, *numbers, said)
     Console().print(table)
     for built in found:
         if "error" in built and built["bundle"] != CONTROL:

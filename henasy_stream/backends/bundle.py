@@ -60,12 +60,13 @@ class FileSum(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `manifest.json` says.
 
-    made_by: version and commit of the exporter.  vocabulary_hash: SHA-256 of the labels, one a line.  context: tokens
-    of the longest text.  graphs: by name: "window" or "causal", "text", and parts of the network.
+    made_by: version and commit of the exporter.  precision: of the network's tensors.  vocabulary_hash: SHA-256 of the
+    labels, one a line.  context: tokens of the longest text.  graphs: by name: "window" or "causal", and "text".
     """
 
     schema: int
     made_by: str
+    precision: Literal["fp32", "fp16"]
     spec: ModelSpec
     vocabulary_hash: str
     context: int

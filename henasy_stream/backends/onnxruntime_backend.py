@@ -35,7 +35,7 @@ class OnnxState:
 
     def reset(self) -> OnnxState:
         """The state of a stream that has seen nothing."""
-        empty = {name: np.zeros(value.shape(), np.float32) for name, value in self.values.items()}
+        empty = {name: np.zeros_like(value.numpy()) for name, value in self.values.items()}
         values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in empty.items()}
         return replace(self, values=values, filled=0)
 
@@ -45,12 +45,10 @@ class OnnxState:
         return SavedNetworkState(arrays=arrays, frames=self.frames, filled=self.filled)
 
     @staticmethod
-    def from_host(saved: SavedNetworkState) -> OnnxState:
-        """The state whose `to_host` this is."""
-        values = {
-            f"state.{site}": ort.OrtValue.ortvalue_from_numpy(np.roll(array, -saved.frames, axis=0))
-            for site, array in saved.arrays.items()
-        }
+    def from_host(saved: SavedNetworkState, dtypes: Mapping[str, str]) -> OnnxState:
+        """The state whose `to_host` this is, in the types of a graph's inputs."""
+        rows = {f"state.{site}": np.roll(array, -saved.frames, axis=0) for site, array in saved.arrays.items()}
+        values = {name: ort.OrtValue.ortvalue_from_numpy(row.astype(dtypes[name])) for name, row in rows.items()}
         return OnnxState(values=values, frames=saved.frames, filled=saved.filled)
 
 
@@ -83,14 +81,14 @@ class OnnxRuntimeBackend:
 
     def initial_state(self) -> OnnxState:
         """See `Backend.initial_state`."""
-        shapes = {port.name: port.shape for port in self._causal.inputs if port.name in self._causal.state}
-        empty = {name: np.zeros([int(size) for size in shape], np.float32) for name, shape in shapes.items()}
+        ports = [port for port in self._causal.inputs if port.name in self._causal.state]
+        empty = {port.name: np.zeros([int(size) for size in port.shape], port.dtype) for port in ports}
         return OnnxState(values={name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in empty.items()})
 
     def step(self, state: NetworkState, image: UInt8Array) -> tuple[OnnxState, NetworkOutput]:
         """See `Backend.step`."""
         if isinstance(state, SavedNetworkState):
-            state = OnnxState.from_host(state)
+            state = OnnxState.from_host(state, {port.name: port.dtype for port in self._causal.inputs})
         assert isinstance(state, OnnxState)
         binding = self._network.io_binding()
         binding.bind_cpu_input("frame", np.ascontiguousarray(image)[None])

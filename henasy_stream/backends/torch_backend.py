@@ -140,7 +140,8 @@ class TorchBackend:
     def step(self, state: NetworkState, image: UInt8Array) -> tuple[CausalState, NetworkOutput]:
         """(S, S, 3) uint8 RGB and all that came before → embeddings and masks of this sample, see `NetworkOutput`."""
         if isinstance(state, SavedNetworkState):
-            state = CausalState.from_host(state, self._device)
+            dtype = self._causal.entity_encoder.entity_tokens.dtype  # another backend's memory may be half as wide
+            state = CausalState.from_host(state, self._device, dtype)
         assert isinstance(state, CausalState)
         with _intra_op_threads(self._threads):
             state, out = self._causal.step(state, self._normalise(image[None]))

@@ -51,10 +51,12 @@ class CausalState:
         return SavedNetworkState(arrays=arrays, frames=self.frames, filled=self.filled)
 
     @staticmethod
-    def from_host(saved: SavedNetworkState, device: str | torch.device = "cpu") -> CausalState:
-        """The state whose `to_host` this is, with rings of its own on `device`."""
+    def from_host(
+        saved: SavedNetworkState, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    ) -> CausalState:
+        """The state whose `to_host` this is, with rings of its own on `device`, of another type if one is given."""
         with torch.inference_mode(False):  # rings are written to in whatever mode a step is run
-            rings = {site: torch.tensor(array, device=device) for site, array in saved.arrays.items()}
+            rings = {site: torch.tensor(array, device=device, dtype=dtype) for site, array in saved.arrays.items()}
         return CausalState(rings=rings, frames=saved.frames, filled=saved.filled)
 
     def save(self, path: str | Path) -> None:

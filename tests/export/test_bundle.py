@@ -193,3 +193,26 @@ def test_bytes_are_cast_before_anything_else(bundles: dict[str, Written], kind: 
     pictures_ = {"frames", "frame"}
     users = {node.op_type for node in graph.node if pictures_ & set(node.input)}
     assert users == {"Cast"}
+
+
+@pytest.mark.parametrize("kind", ["window", "causal"])
+def test_half_precision_is_typed_and_runs(weights: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    written = write_bundle(weights[kind], tmp_path / "half", precision="fp16", steps=8)
+    assert written.half is not None
+    assert written.half.holds
+    graph = written.manifest.graphs[kind]
+    assert {port.dtype for port in graph.outputs if not port.name.startswith("next.")} == {"float32"}
+    states = {port.dtype for port in graph.inputs if port.name.startswith("state.")}
+    assert states == ({"float16"} if kind == "causal" else set())
+    full, half = TorchBackend.from_file(weights[kind]), OnnxRuntimeBackend.from_bundle(written.folder)
+    frames = pictures(4)
+    if kind == "window":
+        found, wanted = half.run_window(frames[:3]), full.run_window(frames[:3])
+    else:
+        one, other = half.initial_state(), full.initial_state()
+        for frame in frames:
+            one, found = half.step(one, frame)
+            other, wanted = full.step(other, frame)
+        half.step(other.to_host(), frames[0])
+        full.step(one.to_host(), frames[0])
+    np.testing.assert_allclose(found.video_embedding, wanted.video_embedding, atol=0.03)

@@ -10,6 +10,7 @@ import torch
 
 from export.bundle import Written
 from export.graphs import Form, forms
+from export.half_parity import LARGEST_ERROR, HalfParity, compare_half, similarities
 from export.parity import (
     MARGIN,
     TOLERANCE,
@@ -72,7 +73,37 @@ def test_steps_that_differ_pass_only_by_their_margin() -> None:
 
 def test_margins_are_those_of_every_grouping(weights: dict[str, Path]) -> None:
     form = form_of(weights["window"], "window")
-    with least_margin(form.module) as seen:
+    with similarities(form.module) as seen:
         form({"frames": torch.from_numpy(np.stack(pictures(32, 3)))[None]})
-    assert len(seen) == 2
-    assert all(0 <= margin <= 1 for margin in seen)
+    assert [tuple(one.shape[-2:]) for one in seen] == [(6, 16), (4, 6)]
+    assert 0 <= least_margin(seen) <= 1
+    tie = torch.tensor([[[0.0, 3.0], [2.0, 3.0]]])
+    assert least_margin([tie]) == 0
+    assert least_margin([tie[..., :1]]) == 1
+    assert least_margin([]) == 1
+
+
+def test_half_precision_of_a_network_is_told_from_a_wrong_one(weights: dict[str, Path]) -> None:
+    reference = form_of(weights["window"], "window")
+    inputs = [{"frames": torch.from_numpy(np.stack(pictures(32, 6)[start : start + 3]))[None]} for start in range(4)]
+    model, config, _ = read_network(weights["window"])
+    half = next(form for form in forms(model.half(), config) if form.name == "window")
+    assert compare_half(reference, half, inputs).error <= LARGEST_ERROR
+    model.get_parameter("entity_encoder.patch_projection.1.weight").data[0] *= 1.5
+    assert not compare_half(reference, half, inputs).holds
+
+
+def test_a_flip_is_right_only_where_the_reference_was_undecided() -> None:
+    wanted = torch.tensor([[1.0, 0.0, 0.501], [0.0, 1.0, 0.5]])
+    near = wanted + torch.tensor([[0.0, 0.0, -0.001], [0.0, 0.0, 0.001]])
+    parity = HalfParity()
+    assert not parity.see(wanted, near)
+    assert (parity.flips, parity.wrong, parity.tokens) == (1, 0, 3)
+    far = HalfParity()
+    far.see(wanted, torch.tensor([[1.0, 0.0, 0.5005], [0.0, 1.0, 0.5006]]))
+    assert (far.flips, far.wrong) == (1, 0)
+    swapped = HalfParity()
+    swapped.see(wanted, wanted.flip(0))
+    assert swapped.flips == 3
+    assert not swapped.holds
+    assert not HalfParity().holds
