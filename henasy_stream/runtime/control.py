@@ -33,9 +33,10 @@ _WAITING = 16  # requests
 
 
 class ControlSocket:
-    """A ZeroMQ REP socket: JSON in, JSON out, one request after the other.
+    """A ZeroMQ socket for REQ clients: JSON in, JSON out, one request after the other.
 
-    Clients that send nonsense, too much, or vanish before they have their reply are no concern of the next one.
+    A ROUTER, not a REP: that one now and then stops listening for good when clients flood it with messages that lack
+    REQ's envelope.  Clients that send nonsense, too much, or vanish before they have their reply are no concern of the next one.
 
     Args:
         endpoint: `zmq://host:port` or `tcp://host:port` (port 0 or *: any free one), or `ipc://path`.
@@ -50,7 +51,7 @@ class ControlSocket:
         self, endpoint: str, *, allow_remote: bool = False, curve_secret_file: str | Path | None = None
     ) -> None:
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.REP)
+        self._socket = self._context.socket(zmq.ROUTER)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         try:
@@ -84,10 +85,13 @@ class ControlSocket:
 
     def _run(self, answer: Callable[[Request], Reply]) -> None:
         while not self._closing.is_set():
-            # Not poll: what comes without REQ's envelope makes the socket readable, and is then dropped.
             with contextlib.suppress(zmq.Again):
-                reply = _answered(self._socket.recv_multipart(), answer)
-                self._socket.send(msgspec.json.encode(reply))  # a REP socket drops what its client no longer waits for
+                parts = self._socket.recv_multipart()
+                if b"" not in parts:  # no envelope: whoever sent it waits for no reply
+                    continue
+                body = parts.index(b"") + 1
+                reply = msgspec.json.encode(_answered(parts[body:], answer))
+                self._socket.send_multipart([*parts[:body], reply], zmq.NOBLOCK)  # dropped if its client is gone
 
 
 def _answered(parts: list[bytes], answer: Callable[[Request], Reply]) -> Reply:
