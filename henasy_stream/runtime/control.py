@@ -35,8 +35,8 @@ _WAITING = 16  # requests
 class ControlSocket:
     """A ZeroMQ socket for REQ clients: JSON in, JSON out, one request after the other.
 
-    A ROUTER, not a REP: that one now and then stops listening for good when clients flood it with messages that lack
-    REQ's envelope.  Clients that send nonsense, too much, or vanish before they have their reply are no concern of the next one.
+    Clients that send nonsense, too much, or vanish before they have their reply are no concern of the next one.  A
+    ROUTER, not a REP: that one now and then stops listening for good when messages without REQ's envelope flood it.
 
     Args:
         endpoint: `zmq://host:port` or `tcp://host:port` (port 0 or *: any free one), or `ipc://path`.
