@@ -11,7 +11,7 @@ from henasy_stream._lettering import fit, line_height, width_of
 from henasy_stream._palette import colour_of, lighter
 from henasy_stream.types import QueryAnswer, Track, UInt8Array
 
-_WHITE, _GREY, _DARK = (255, 255, 255), (170, 170, 176), (20, 20, 20)
+_WHITE, _GREY, _DARK = (255, 255, 255), (190, 190, 196), (20, 20, 20)
 _MOST_DOTS = 4
 _WIDER = 1.1  # the ring lies outside of the box's sides, and may cut its corners
 
@@ -37,7 +37,10 @@ def rings(image: UInt8Array, tracks: Sequence[Track], answers: Sequence[QueryAns
 
 
 def listing(image: UInt8Array, answers: Sequence[QueryAnswer], size: int) -> list[Place]:
-    """All answers in the top left corner, absent ones in grey; returns the places that it covers."""
+    """All answers in the top left corner, absent ones in grey, with a dot for each of their tracks.
+
+    Returns the places that it covers.
+    """
     height, width = image.shape[:2]
     pad, row = max(3, size // 2), line_height(size)
     room = width // 2 - 4 * pad
@@ -45,23 +48,26 @@ def listing(image: UInt8Array, answers: Sequence[QueryAnswer], size: int) -> lis
     if not answers or room < 4 * size or most < 1:
         return []
     radius = max(2, round(size * 0.22))
-    step = 2 * radius + max(1, radius // 2)
-    lines = []
+    step = 2 * radius + max(2, radius // 2)
+    lines, widths = [], []
     for answer in answers[:most]:
         detail = f"{100 * answer.score:.0f}%" if answer.present else "absent"
         dots = [lighter(colour_of(number), 0.1) for number in answer.track_ids[:_MOST_DOTS]]
-        text, _ = fit(answer.text, size, max(room - step * len(dots) - width_of(detail, size) - pad, 1), size)
+        beside = pad + width_of(detail, size) + (pad + step * len(dots) if dots else 0)
+        text, _ = fit(answer.text, size, max(room - beside, 1), size)
         lines.append((text, detail, dots, answer.present))
-    widths = [width_of(text, size) + pad + width_of(detail, size) + step * len(dots) for text, detail, dots, _ in lines]
+        widths.append(width_of(text, size) + beside)
     wide, high = max(widths) + 2 * pad, row * len(lines) + pad
     _draw.panel(image, pad, pad, wide, high, min(pad, high // 2))
     y = pad + pad // 2
     for text, detail, dots, present in lines:
         x, colour = 2 * pad, _WHITE if present else _GREY
+        _draw.paste(image, _draw.text_sprite(text, size, colour), x, y)
+        x += width_of(text, size) + pad
+        _draw.paste(image, _draw.text_sprite(detail, size, colour, opacity=0.85), x, y)
+        x += width_of(detail, size) + pad
         for dot in dots:
             _draw.disc(image, x + radius, y + size - round(size * 0.36), radius, dot)
             x += step
-        _draw.paste(image, _draw.text_sprite(text, size, colour), x, y)
-        _draw.paste(image, _draw.text_sprite(detail, size, colour, opacity=0.75), x + width_of(text, size) + pad, y)
         y += row
     return [(0, 0, pad + wide, pad + high)]

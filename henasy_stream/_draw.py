@@ -52,7 +52,7 @@ def shade(image: UInt8Array, x0: int, y0: int, x1: int, y1: int, amount: float) 
 def panel(image: UInt8Array, x: int, y: int, width: int, height: int, radius: int) -> None:
     """A dark translucent plate with round corners."""
     mask = _rounded(width, height, radius)
-    paste(image, _tinted(mask, (12, 12, 14), 0.58), x, y)
+    paste(image, _tinted(mask, (12, 12, 14), 0.7), x, y)
 
 
 def disc(image: UInt8Array, x: int, y: int, radius: int, colour: Colour) -> None:
@@ -74,7 +74,7 @@ def label_sprite(label: str, detail: str, size: int, colour: Colour, opacity: fl
     glass = round(size * 0.95) if search else 0
     main = _lettering.ink(label, size, True)
     minor = _lettering.ink(detail, small) if detail else np.zeros((1, 0), np.uint8)
-    gap = max(2, size // 4)
+    gap = max(3, size // 4)
     width = 2 * pad + (glass + gap if search else 0) + main.shape[1] + (gap + minor.shape[1] if detail else 0)
     body = _rounded(width, height, min(height // 2, max(3, round(size * 0.45))))
     picture = np.full((height, width, 3), colour, np.uint8)

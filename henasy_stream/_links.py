@@ -36,24 +36,33 @@ def links(
         for at, radius, track in ((start, line + 1, relation.subject_id), (end, 2 * line + 2, relation.object_id)):
             _draw.disc(image, *at, radius + 1, _DARK)
             _draw.disc(image, *at, radius, colour_of(track))
-        place = _word(image, relation.predicate, end, radius=2 * line + 3, font=font, taken=taken)
+        place = _word(image, relation.predicate, end, start, radius=2 * line + 3, font=font, taken=taken)
         taken += [place] if place else []
     return taken
 
 
 def _word(
-    image: UInt8Array, text: str, at: tuple[int, int], *, radius: int, font: int, taken: Sequence[Place]
+    image: UInt8Array,
+    text: str,
+    at: tuple[int, int],
+    away_from: tuple[int, int],
+    *,
+    radius: int,
+    font: int,
+    taken: Sequence[Place],
 ) -> Place | None:
+    """Beside `at`, first on the side that the line does not come from."""
     size = max(8, round(font * 0.72))
     width, height = width_of(text, size) + size, line_height(size)
-    x, y = at[0] + radius + 2, at[1] - height // 2
-    place = (x, y, x + width, y + height)
-    inside = x >= 0 and y >= 0 and place[2] <= image.shape[1] and place[3] <= image.shape[0]
-    if not inside or any(x < r and place[2] > left and y < b and place[3] > top for left, top, r, b in taken):
-        return None
-    _draw.panel(image, x, y, width, height, max(1, height // 3))
-    _draw.paste(image, _draw.text_sprite(text, size, _WHITE, opacity=0.9), x + size // 2, y)
-    return place
+    left, right, y = at[0] - radius - 2 - width, at[0] + radius + 2, at[1] - height // 2
+    for x in (left, right) if away_from[0] > at[0] else (right, left):
+        place = (x, y, x + width, y + height)
+        inside = x >= 0 and y >= 0 and place[2] <= image.shape[1] and place[3] <= image.shape[0]
+        if inside and not any(x < r and place[2] > k and y < b and place[3] > t for k, t, r, b in taken):
+            _draw.panel(image, x, y, width, height, max(1, height // 3))
+            _draw.paste(image, _draw.text_sprite(text, size, _WHITE, opacity=0.9), x + size // 2, y)
+            return place
+    return None
 
 
 def _ends(subject: Box, thing: Box) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -105,7 +105,7 @@ def _draw_labels(image: UInt8Array, tracks: list[Track], font: int, floor: int, 
         lost = track.state == "lost"
         detail = "lost" if lost else f"{100 * track.label_score:.0f}%"
         sprite = _draw.label_sprite(
-            text, detail, size, colour_of(track.id), 0.55 if lost else 0.92, track.query is not None
+            text, detail, size, colour_of(track.id), 0.7 if lost else 0.92, track.query is not None
         )
         w, h = sprite.size
         x = int(np.clip(round(track.box_xyxy[0]), 0, max(width - w, 0)))

@@ -377,6 +377,18 @@ def test_a_relation_is_a_line_from_subject_to_object():
     assert differs.mean() < 0.03
 
 
+@pytest.mark.parametrize("hand_x", [120, 240])
+def test_the_word_of_a_relation_stands_on_the_side_that_its_line_does_not_come_from(hand_x):
+    frame = frame_of()
+    tracks = track(1, (hand_x - 20.0, 80.0, hand_x + 20.0, 160.0), label="hand"), track(2, (160.0, 90.0, 200.0, 150.0))
+    plain = annotate(frame, perceived(frame, *tracks))
+    drawn = annotate(frame, perceived(frame, *tracks, relations=(related(),)))
+    unlettered = annotate(frame, perceived(frame, *tracks, relations=(related(predicate=""),)))
+    xs = np.nonzero((drawn != unlettered).any(2))[1]
+    assert (plain != unlettered).any()
+    assert xs.min() > 180 if hand_x < 180 else xs.max() < 180
+
+
 def test_relations_of_unknown_tracks_are_not_drawn():
     frame, one = frame_of(), track(1)
     plain = annotate(frame, perceived(frame, one))
@@ -421,8 +433,20 @@ def test_answers_are_listed_in_the_top_left_corner_absent_ones_dimmer():
         ys, xs = np.nonzero(changed(frame, picture))
         assert xs.max() < 320
         assert ys.max() < 60
-        assert picture.max() > 200 if present else 120 < picture.max() <= 180
+        assert picture.max() > 200 if present else 120 < picture.max() <= 200
     many = annotate(frame, perceived(frame, queries=tuple(answered(f"thing {i}", "entity") for i in range(40))))
     assert not changed(frame, many)[250:].any()
     tiny = frame_of(40, 30)
     annotate(tiny, perceived(tiny, queries=(answered("a long text about nothing", tracks=(1,)),)))
+
+
+def test_answers_begin_at_one_margin_and_can_be_read_on_bright_ground():
+    frame = frame_of(640, 480, value=255)
+    left = []
+    for tracks in ((), (1, 2, 3)):
+        picture = annotate(frame, perceived(frame, queries=(answered("zebra", "entity", tracks=tracks),)))
+        left.append(np.nonzero((picture[:40] > 240).all(2)[12:28, 10:])[1].min())
+    assert left[0] == left[1]
+    absent = annotate(frame, perceived(frame, queries=(answered("zebra", "entity", present=False),)))[10:26, 12:50]
+    ground, letters = (np.percentile(absent.max(2), p) / 255 for p in (10, 99))
+    assert (letters**2.2 + 0.05) / (ground**2.2 + 0.05) > 3  # the contrast that WCAG asks of large text, and more
