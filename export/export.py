@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
@@ -13,6 +17,9 @@ from rich.console import Console  # noqa: E402 - imports start from the root
 from rich.table import Table  # noqa: E402
 
 from henasy_stream.errors import UserError, debugging  # noqa: E402
+
+if TYPE_CHECKING:
+    from export.bundle import Written
 
 
 def main(argv: Sequence[str]) -> int:
@@ -22,8 +29,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle; one that is there is replaced")
     parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="of the network (default fp32)")
     parser.add_argument("--steps", type=int, default=100, help="steps to compare with the reference (default 100)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="add what was measured to this file as well")
     options = parser.parse_args(argv)
-    console = Console(stderr=True)
+    console, started = Console(stderr=True), time.monotonic()
     try:
         if options.steps < 8:
             raise UserError(f"--steps {options.steps}: compare at least 8")
@@ -40,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
             steps=options.steps,
             report=tell,
         )
+        if options.json is not None:
+            _add(options.json, written, time.monotonic() - started)
     except (UserError, OSError) as error:
         if debugging():
             raise
@@ -48,7 +58,18 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("export: interrupted; nothing was written", file=sys.stderr)
         return 130
-    table = Table(title=f"{options.out}: {written.manifest.spec.model_id}")
+    Console().print(_table(written))
+    if written.half is not None:
+        half = written.half
+        print(
+            f"half precision: similarities within {half.error:.1e} of their range; {half.flips} of {half.tokens} "
+            f"tokens in another group ({half.rate:.2%}), each where the reference was undecided"
+        )
+    return 0
+
+
+def _table(written: Written) -> Table:
+    table = Table(title=f"{written.folder}: {written.manifest.spec.model_id}")
     for title in ("graph", "MB", "operators", "steps", "largest difference", "flips", "free run"):
         table.add_column(title, justify="left" if title == "graph" else "right")
     for name, graph in written.manifest.graphs.items():
@@ -58,14 +79,25 @@ def main(argv: Sequence[str]) -> int:
         worst = f"{max(parity.worst.values()):.1e}" if parity.worst else "–"
         operators = sum(graph.operators.values())
         table.add_row(name, f"{size:.1f}", f"{operators}", f"{parity.steps}", worst, f"{parity.flips}", rollout)
-    Console().print(table)
-    if written.half is not None:
-        half = written.half
-        print(
-            f"half precision: similarities within {half.error:.1e} of their range; {half.flips} of {half.tokens} "
-            f"tokens in another group ({half.rate:.2%}), each where the reference was undecided"
-        )
-    return 0
+    return table
+
+
+def _add(path: Path, written: Written, seconds: float) -> None:
+    """What was measured, beside that of other bundles in the same file."""
+    manifest = written.manifest
+    graphs: dict[str, Any] = {
+        name: {
+            "megabytes": round(manifest.files[graph.file].size / 1e6, 1),
+            "operators": sum(graph.operators.values()),
+            **dataclasses.asdict(written.parity[name]),
+        }
+        for name, graph in manifest.graphs.items()
+    }
+    half = written.half and dataclasses.asdict(written.half)
+    found = {"made_by": manifest.made_by, "seconds": round(seconds), "half": half, "graphs": graphs}
+    before = json.loads(path.read_text()) if path.exists() else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(before | {f"{manifest.spec.model_id} {manifest.precision}": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from henasy_stream.model.lavila import DualEncoder
 from henasy_stream.model.tokenizer import ClipTokenizer
 
 OPSET = 20
+_LARGEST_BYTES = 2_000_000_000
+"""Protocol buffers end at 2 GiB; the operators need some of it."""
 _RANGES = {
     "frames": (0.0, 255.0),
     "frame": (0.0, 255.0),
@@ -91,13 +93,17 @@ def write_onnx(form: Form, path: Path) -> Graph:
     """Writes the graph of a form; what it says of itself, without parity.
 
     Raises:
-        UserError: the packages that export are not installed.
+        UserError: the packages that export are not installed, or the weights are too large for one file.
     """
     try:
         import onnx
         import onnxscript  # noqa: F401 - torch needs it
     except ImportError as error:
         raise UserError(f"{error.name} is not installed: pip install 'henasy-stream[export]'") from None
+    size = sum(value.nbytes for value in form.module.state_dict().values())
+    if size > _LARGEST_BYTES:
+        told = f"the weights of {form.name} take {size / 1e9:.1f} GB, and an ONNX file holds {_LARGEST_BYTES / 1e9:.1f}"
+        raise UserError(f"{told}; export it with --precision fp16")
     outputs = form(form.inputs)
     with _quiet():
         program = torch.onnx.export(
@@ -113,8 +119,8 @@ def write_onnx(form: Form, path: Path) -> Graph:
         )
     assert program is not None
     program.save(str(path), external_data=False)
+    onnx.checker.check_model(str(path), full_check=True)  # by its path, which large graphs need
     graph = onnx.load(str(path))
-    onnx.checker.check_model(graph, full_check=True)
     state = {name: NEXT + name.removeprefix(STATE) for name in form.inputs if name.startswith(STATE)}
     return Graph(
         file=path.name,

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from export.bundle import Written, write_bundle
+from export.random_weights import stir
 from henasy_stream.config import HenasyConfig, TextConfig, VisionConfig, VocabularyConfig
 from henasy_stream.model.causal import build_henasy
 from henasy_stream.model.checkpoints import save_weights
@@ -36,9 +37,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         torch.manual_seed(7)
         config = replace(SMALL, attention="causal") if kind == "causal" else SMALL
         network = DualEncoder(config.vision, config.text, 8) if kind == "lavila" else build_henasy(config)
-        for name, parameter in network.named_parameters():
-            if name.endswith(("bias", "carry.gate")) or name.startswith("lags."):
-                torch.nn.init.normal_(parameter, std=0.3)
+        stir(network, 0.3)
         state = {name: value.half() for name, value in network.state_dict().items()}
         paths[kind] = folder / f"{kind}.safetensors"
         save_weights(paths[kind], state, config, model_id=kind)
