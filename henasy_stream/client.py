@@ -12,10 +12,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from henasy_stream.errors import UserError
 from henasy_stream.sinks import wire
@@ -67,25 +69,36 @@ def readable(message: Message) -> str:
     return f"{seconds:>12}  {name:<7}  {text}".rstrip()
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message.removeprefix('argument ')} (see --help)")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m henasy_stream.client", description="Prints what a node publishes.  Ctrl-C ends it."
     )
     parser.add_argument(
         "words",
         nargs="*",
-        metavar="endpoint",
-        help=f"default: {DEFAULT_ENDPOINT}; with --control: get, set TEXT …, add TEXT … or remove TEXT …",
+        metavar="ENDPOINT",
+        help=f"default: {DEFAULT_ENDPOINT}; with --control: get, set [TEXT …], add TEXT … or remove TEXT …",
     )
     parser.add_argument("--control", metavar="ADDRESS", help="change what the node looks for; see docs/queries.md")
     parser.add_argument("--topics", default="caption,tracks", help="comma-separated; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, as in a record")
     parser.add_argument("--count", type=int, default=0, metavar="N", help="end after N messages")
-    parser.add_argument("--timeout", type=float, metavar="S", help="fail when no message came for S seconds")
+    parser.add_argument("--timeout", type=float, metavar="S", help="fail when nothing came for S seconds")
     parser.add_argument("--curve", metavar="FILE", help="the publisher's public key, when it publishes with CURVE")
-    options = parser.parse_args(arguments)
     try:
+        options = parser.parse_args(arguments)
+        if options.timeout is not None and not 0 < options.timeout < math.inf:
+            raise UserError(f"--timeout {options.timeout}: give seconds, such as 5")
+        if options.count < 0:
+            raise UserError(f"--count {options.count}: give how many messages to wait for, such as 100")
         if options.control is not None:
             return _control(options)
         if len(options.words) > 1:
@@ -114,7 +127,9 @@ def _control(options: argparse.Namespace) -> int:
         "remove": Request(remove=tuple(texts)),
     }
     if verb not in requests or (verb == "get" and texts):
-        raise UserError(f"--control, then {verb!r}: write get, set TEXT …, add TEXT … or remove TEXT …")
+        raise UserError(f"--control, then {verb!r}: write get, set [TEXT …], add TEXT … or remove TEXT …")
+    if verb in ("add", "remove") and not texts:
+        raise UserError(f"{verb}: which text? for example {verb} cup")
     timeout_s = 10.0 if options.timeout is None else options.timeout
     reply = ask(options.control, requests[verb], timeout_s=timeout_s, curve_public_file=options.curve)
     for text in reply.queries:

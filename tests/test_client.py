@@ -18,7 +18,7 @@ import pytest
 import zmq
 
 from henasy_stream import subscription as subscription_module
-from henasy_stream.client import subscribe
+from henasy_stream.client import main, subscribe
 from henasy_stream.errors import UserError
 from henasy_stream.sinks import messages, wire
 from henasy_stream.sinks.builder import MessageBuilder
@@ -358,3 +358,32 @@ class TestCommandLine:
         done = self.run("nonsense")
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "named"),
+        [
+            (["--timeout", "x"], "--timeout"),
+            (["--timeout", "-1"], "--timeout"),
+            (["--timeout", "nan"], "--timeout"),
+            (["--count", "-3"], "--count"),
+            (["--topics"], "--topics"),
+            (["--topisc", "meta"], "--topisc"),
+            (["one", "two"], "one two"),
+            (["--control", "zmq://127.0.0.1:1", "--timeout", "nan", "get"], "--timeout"),
+            (["--control", "zmq://127.0.0.1:1"], "get"),
+            (["--control", "zmq://127.0.0.1:1", "get", "cup"], "get"),
+            (["--control", "zmq://127.0.0.1:1", "put", "cup"], "put"),
+            (["--control", "zmq://127.0.0.1:1", "add"], "add"),
+            (["--control", "zmq://127.0.0.1:1", "remove"], "remove"),
+        ],
+    )
+    def test_wrong_arguments_are_one_line_and_code_2_before_anything_is_tried(
+        self, arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        started = time.monotonic()
+        assert main(arguments) == 2
+        assert time.monotonic() - started < 5
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.count("\n") == 1
+        assert named in said.err

@@ -78,6 +78,7 @@ def test_version():
         (["--source", "world", "--config", "nope.yaml"], "nope.yaml: no such file"),
         (["--camera", "97"], "97"),
         (["--source", "world", "--camera-size", "640x480"], "options of a camera"),
+        (["--source", "world", "--queries", ",".join(map(str, range(33)))], "at most 32"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, expected, capsys):

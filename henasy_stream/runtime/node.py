@@ -39,6 +39,7 @@ class Parts:
 
     source: Source
     model: Model
+    queries: tuple[str, ...]
     phrases: tuple[str, ...] | VerbNounPairs | None
     zmq: ZmqSink | None
     control: ControlSocket | None
@@ -67,7 +68,7 @@ def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Par
 
     uri, camera = options.uri, _camera_options(options)
     check_weights(options.weights)
-    phrases = _phrases(options)
+    queries, phrases = options.query_texts, _phrases(options)
     _check_outputs(options, uri)
     entities = _open_entities(options, stack)
     source = stack.enter_context(open_source(uri, camera=camera))
@@ -81,7 +82,9 @@ def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Par
     model = load(options.weights, options.backend, report=lambda line: reporter.say("weights", line))
     if options.resize is not None:
         model = replace(model, spec=replace(model.spec, resize=options.resize))
-    return Parts(source=source, model=model, phrases=phrases, zmq=zmq, control=control, entities=entities)
+    return Parts(
+        source=source, model=model, queries=queries, phrases=phrases, zmq=zmq, control=control, entities=entities
+    )
 
 
 def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStack) -> int:
@@ -104,7 +107,7 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
     engine = Engine(
         parts.model,
         _stream_config(options),
-        queries=options.query_texts,
+        queries=parts.queries,
         phrases=parts.phrases,
         progress=Progress(reporter),
         background=True,

@@ -73,9 +73,14 @@ class LiveOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def query_texts(self) -> tuple[str, ...]:
-        """The queries as single texts, each once."""
+        """The queries as single texts, each once.  Raises UserError where `--control` would refuse them."""
+        from henasy_stream.control import Request, wanted  # brings pyzmq, which --help need not wait for
+
         texts = self.queries.split(",") if isinstance(self.queries, str) else self.queries
-        return tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
+        try:
+            return wanted(Request(set_queries=tuple(text for text in texts if text.strip())), ())
+        except UserError as error:
+            raise UserError(f"--queries: {error}") from None
 
 
 NAMES: tuple[str, ...] = tuple(name.replace("_", "-") for name in LiveOptions.__struct_fields__)

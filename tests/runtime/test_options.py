@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from henasy_stream.control import MAX_QUERIES, MAX_TEXT, Request, wanted
 from henasy_stream.errors import UserError
 from henasy_stream.live import build_parser, parse
 from henasy_stream.runtime.options import NAMES, LiveOptions, merge
@@ -111,9 +112,24 @@ def test_a_camera_size_that_is_none_says_how_to_write_it():
         LiveOptions(camera_size="big").camera_pixels  # noqa: B018
 
 
-@given(st.lists(st.text(alphabet=st.characters(exclude_characters=",", exclude_categories=["Cs"]))))
-def test_queries_are_the_same_from_a_list_and_from_a_text(queries):
+_LETTERS = st.characters(exclude_characters=",", exclude_categories=["Cs", "Cc"])
+
+
+@given(st.lists(st.text(alphabet=_LETTERS, max_size=MAX_TEXT), max_size=MAX_QUERIES))
+def test_queries_are_the_same_from_a_list_from_a_text_and_from_the_control_socket(queries):
     found = LiveOptions(queries=tuple(queries)).query_texts
     assert found == LiveOptions(queries=",".join(queries)).query_texts
     assert len(set(found)) == len(found)
     assert all(text == text.strip() != "" for text in found)
+    for text in queries:
+        assert not text.strip() or wanted(Request(remove=(text,)), found) == tuple(
+            other for other in found if other != " ".join(text.split())
+        )
+
+
+@pytest.mark.parametrize(
+    "queries", [",".join(map(str, range(MAX_QUERIES + 1))), "cup, " + "x" * (MAX_TEXT + 1), ("a\x00b",)]
+)
+def test_queries_that_the_control_socket_would_refuse_are_refused_at_the_start(queries):
+    with pytest.raises(UserError, match=r"^--queries: "):
+        LiveOptions(queries=queries).query_texts  # noqa: B018
