@@ -96,7 +96,7 @@ def build_parser() -> _Parser:
         "--backend",
         choices=choices("backend"),
         metavar="NAME",
-        help="what executes the network: torch, onnxruntime (bundles), or auto, by the weights (auto)",
+        help="what executes the network: torch, onnxruntime (bundles), or auto, the first that works (auto)",
     )
     add(
         "--queries",

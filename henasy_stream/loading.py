@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from henasy_stream.backends.bundle import is_bundle
+from henasy_stream.backends.probe import Candidate, first_that_works
 from henasy_stream.cache import cache_folder
 from henasy_stream.errors import UserError
 
@@ -78,27 +80,36 @@ def load(
             "lavila" (LaViLa's public TSF-B dual encoder, downloaded once into the cache); a LaViLa checkpoint (`.pth`),
             converted once to safetensors in the cache, without the optimizer's state; weights of this project
             (`.safetensors` beside its `.json`); or a bundle, the folder that `export/export.py` makes.
-        backend: what executes the network; "auto" is ONNX Runtime for a bundle, which "demo" also is, and PyTorch for
-            the rest.
-        report: takes lines about downloads and conversions; stderr when None.
+        backend: what executes the network; "auto" is the first that works here: ONNX Runtime for a bundle, which "demo"
+            also is, then PyTorch.  A bundle's golden step tells whether one works.
+        report: takes lines about downloads, conversions and backends that were passed over; stderr when None.
 
     Raises:
-        UserError: there are no such weights, they are damaged or of another kind, or there is no network.
+        UserError: there are no such weights, they are damaged or of another kind, no backend runs them, or there is no
+            network.
     """
     report = report or (lambda line: print(line, file=sys.stderr))
     if backend not in BACKENDS:
         raise UserError(f"backend {backend!r}: there are {', '.join(BACKENDS)}")
     name = str(name_or_path)
-    folder = _BUNDLES.get(name) if name in BUILT_IN else _folder(Path(name).expanduser())
-    if folder is not None and backend != "torch":
-        executed = _run_bundle(folder)
-    elif folder is not None and name not in _SHIPPED:
-        raise UserError(f"{folder} is a bundle, which runs without torch; take --backend onnxruntime")
-    elif backend == "onnxruntime":
+    able = [candidate for candidate in candidates(name, report) if backend in ("auto", candidate.name)]
+    if not able and backend == "torch":
+        raise UserError(f"{name} is a bundle, which runs without torch; take --backend onnxruntime")
+    if not able:
         raise UserError(f"ONNX Runtime runs bundles: python export/export.py --weights {name} --out bundle/")
-    else:
-        executed = _execute(weights_file(name, report))
+    executed = first_that_works(able, report)
     return Model(executed, executed.spec)
+
+
+def candidates(name: str, report: Callable[[str], None]) -> tuple[Candidate, ...]:
+    """What may execute the weights of a name or path, the preferred first."""
+    folder = _BUNDLES.get(name) if name in BUILT_IN else _folder(Path(name).expanduser())
+    found = []
+    if folder is not None:
+        found.append(Candidate(name="onnxruntime", open=partial(_run_bundle, folder), bundle=folder))
+    if folder is None or name in _SHIPPED:
+        found.append(Candidate(name="torch", open=lambda: _execute(weights_file(name, report)), bundle=folder))
+    return tuple(found)
 
 
 def check_weights(name_or_path: str) -> None:

@@ -105,6 +105,18 @@ def open_bundle(folder: str | Path) -> Bundle:
         UserError: it is missing, foreign, of another version, incomplete or changed; names the file.
     """
     folder = Path(folder)
+    manifest = read_manifest(folder)
+    for name in (*manifest.files, *(graph.file for graph in manifest.graphs.values())):
+        check_file(folder, name, manifest)
+    return Bundle(folder, manifest)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What a bundle says of itself; the files are not looked at.
+
+    Raises:
+        UserError: it is missing, damaged, foreign or of another version.
+    """
     path = folder / MANIFEST
     try:
         if path.stat().st_size > _LARGEST_MANIFEST:
@@ -119,12 +131,9 @@ def open_bundle(folder: str | Path) -> Bundle:
     if schema != SCHEMA:
         raise UserError(f"{path} has schema {schema!r}, this version reads {SCHEMA}; export it again")
     try:
-        manifest = msgspec.json.decode(text, type=Manifest)
+        return msgspec.json.decode(text, type=Manifest)
     except msgspec.ValidationError as error:
         raise UserError(f"{path}: {error}; export it again") from None
-    for name in (*manifest.files, *(graph.file for graph in manifest.graphs.values())):
-        _check(folder, name, manifest)
-    return Bundle(folder, manifest)
 
 
 def sum_of(path: Path) -> FileSum:
@@ -136,7 +145,8 @@ def sum_of(path: Path) -> FileSum:
     return FileSum(size=path.stat().st_size, sha256=digest.hexdigest())
 
 
-def _check(folder: Path, name: str, manifest: Manifest) -> None:
+def check_file(folder: Path, name: str, manifest: Manifest) -> None:
+    """Raises the UserError that `open_bundle` raises for one file that is missing, incomplete or changed."""
     if Path(name).name != name or name not in manifest.files:
         raise UserError(f"{folder / MANIFEST}: {name!r} is not a file of the bundle; export it again")
     path, wanted = folder / name, manifest.files[name]
