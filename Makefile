@@ -15,7 +15,7 @@ LOWEST_STAMP := $(LOWEST)/.installed
 LOWEST_TESTS := tests/stream tests/sources tests/sinks tests/runtime tests/test_types.py tests/test_client.py \
   tests/test_annotate.py tests/test_cache.py tests/test_imports.py tests/test_preprocess.py tests/test_live.py tests/test_download.py tests/test_public_api.py
 
-.PHONY: demo test test-lowest test-wheel proof lint format bench soak ablation setup clean
+.PHONY: demo test test-lowest test-wheel proof proof-demo proof-base lint format bench soak ablation setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,7 +23,7 @@ help:
 	@echo "make test         all tests"
 	@echo "make test-lowest  the tests without torch, on Python 3.10 with the lowest allowed versions"
 	@echo "make test-wheel   the wheel in a fresh environment, without torch"
-	@echo "make proof        the exported graphs through TensorRT for RTX, without a GPU"
+	@echo "make proof        the exported graphs through TensorRT for RTX, without a GPU (PROOF_SIZE=base: the paper's size)"
 	@echo "make lint         ruff and mypy over the whole tree"
 	@echo "make bench        the benchmark table (BENCH_ARGS='--json FILE' keeps it)"
 	@echo "make soak         200,000 steps at full speed with faults by chance; fails when a bound on memory, latency or order does"
@@ -98,13 +98,31 @@ $(LOWEST_STAMP): pyproject.toml constraints-lowest.txt
 	@touch $@
 
 # TensorRT for RTX parses and builds every exported graph, in an environment of its own (400 MB); no GPU is needed.
+# PROOF_SIZE=base: the paper's size, random weights, 6 GB in PROOF_OUT for the time.
+PROOF_SIZE ?= demo
+PROOF_OUT ?= $(RTX)/bundles
 proof: $(STAMP)
 	@test -x $(RTX)/bin/python || $(PYTHON) -m venv $(RTX)
 	@$(RTX)/bin/python -m pip install --quiet --disable-pip-version-check 'tensorrt_rtx==1.5.0.114'
+	@$(MAKE) --no-print-directory proof-$(PROOF_SIZE)
+
+proof-demo:
 	@for weights in demo demo-causal; do for precision in fp32 fp16; do \
-	  $(PY) export/export.py --weights $$weights --precision $$precision --out $(RTX)/$$weights-$$precision || exit; \
+	  $(PY) export/export.py --weights $$weights --precision $$precision --out $(PROOF_OUT)/$$weights-$$precision \
+	    --json docs/results/export.json || exit; \
 	done; done
-	@$(PY) export/proof.py $(RTX)/demo*-fp* --rtx $(RTX)/bin/python --json docs/results/rtx.json
+	@$(PY) export/proof.py $(PROOF_OUT)/demo*-fp* --rtx $(RTX)/bin/python --json docs/results/rtx.json
+
+proof-base:
+	@for size in base base-causal; do \
+	  $(PY) export/random_weights.py $$size --out $(PROOF_OUT)/$$size.safetensors || exit; \
+	  for precision in fp32 fp16; do \
+	    $(PY) export/export.py --weights $(PROOF_OUT)/$$size.safetensors --precision $$precision --steps 10 \
+	      --out $(PROOF_OUT)/$$size-$$precision --json docs/results/export-base.json || exit; \
+	  done; \
+	done
+	@$(PY) export/proof.py $(PROOF_OUT)/base*-fp* --rtx $(RTX)/bin/python --json docs/results/rtx-base.json
+	@rm -rf $(PROOF_OUT)/base*
 
 # What a user without a checkout has: the wheel and what it asks for, which is not torch.
 test-wheel: $(STAMP)
