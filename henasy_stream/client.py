@@ -51,17 +51,34 @@ def subscribe(
     return Subscription(endpoint, topics, latest=latest, timeout_s=timeout_s, curve_public_file=curve_public_file)
 
 
+def _tracks(message: Tracks) -> str:
+    """All tracks, then who touches what."""
+    names = {track.id: f"{track.label}#{track.id}" for track in message.tracks}
+    tracks = [f"{names[t.id]} {t.score:.2f}{'' if t.state == 'tracked' else f' {t.state}'}" for t in message.tracks]
+    relations = [
+        f"{names[r.subject_id]} {r.predicate} {names[r.object_id]}"
+        for r in message.relations
+        if {r.subject_id, r.object_id} <= names.keys()
+    ]
+    return " | ".join(["  ".join(tracks) or "nothing", *relations])
+
+
+def _answers(message: Tracks | Caption) -> str:
+    """The answers to queries, each with its tracks."""
+    return "".join(
+        f" | {q.text!r} {q.score:.2f}{''.join(f' #{i}' for i in q.track_ids)}" if q.present else f" | {q.text!r} absent"
+        for q in message.queries
+    )
+
+
 def readable(message: Message) -> str:
     """One line for people."""
     seconds = "" if message.stamp_ns is None else f"{message.stamp_ns / 1e9:.3f} s"
     name = message.topic[len(PREFIX) :]
     if isinstance(message, Caption):
-        text = f"{message.text} ({message.score:.2f}){' — ended' if message.final else ''}"
+        text = f"{message.text} ({message.score:.2f}){' — ended' if message.final else ''}{_answers(message)}"
     elif isinstance(message, Tracks):
-        text = "  ".join(
-            f"{t.label}#{t.id} {t.score:.2f}{'' if t.state == 'tracked' else f' {t.state}'}" for t in message.tracks
-        )
-        text = text or "nothing"
+        text = _tracks(message) + _answers(message)
     elif isinstance(message, Status):
         text = f"{message.state} {message.reason}"
     else:

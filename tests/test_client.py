@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -18,7 +19,7 @@ import pytest
 import zmq
 
 from henasy_stream import subscription as subscription_module
-from henasy_stream.client import main, subscribe
+from henasy_stream.client import main, readable, subscribe
 from henasy_stream.errors import UserError
 from henasy_stream.sinks import messages, wire
 from henasy_stream.sinks.builder import MessageBuilder
@@ -316,8 +317,16 @@ class TestCommandLine:
         assert len(lines) == 30
         assert any(line.endswith("caption  picks up a cup (0.62)") for line in lines)
         assert any(line.endswith("caption  picks up a cup (0.62) — ended") for line in lines)
-        assert any(line.endswith("tracks   cup#1 0.88  knife#2 0.88") for line in lines)
+        assert any("tracks   cup#1 0.88  knife#2 0.88" in line for line in lines)
         assert done.stderr.endswith("30 messages, 0 lost, 0 malformed\n")
+
+    def test_relations_and_answers_are_for_people_too(self) -> None:
+        body = json.loads((ROOT / "tests/golden/messages/tracks_with_queries.json").read_text("utf-8"))
+        message = wire.from_wire([b"henasy/1/tracks", msgspec.msgpack.encode(body)])
+        assert message is not None
+        line = readable(message)
+        assert " | hand#1 picks up my blue cup#4 | 'my blue cup' 0.83 #4 | 'picks up a cup' 0.79 #4 #1 | " in line
+        assert line.endswith(" | 'zebra' absent")
 
     def test_prints_json_as_in_a_record(self, tmp_path: Path) -> None:
         record = tmp_path / "r.jsonl"

@@ -139,8 +139,9 @@ def introduce(reporter: Reporter, options: LiveOptions, source: Source, model: M
     elif "entities" not in spec.capabilities:
         reporter.warn("these weights give captions and scores for free texts, but no entities: no boxes, masks, tracks")
     if options.publish is not None:
-        extra = [name for name, on in (("masks", options.publish_masks), ("frames", options.publish_frames)) if on]
+        extra = [name for name, on in (("masks", options.publish_masks), ("frame", options.publish_frames)) if on]
         topics = [
+            "meta",
             "status",
             *(["tracks"] if options.entities or "entities" in spec.capabilities else []),
             "caption",
