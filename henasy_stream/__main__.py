@@ -7,7 +7,10 @@ import sys
 from henasy_stream import __version__
 from henasy_stream.runtime.options import suggestion
 
-COMMANDS = {"live": "watch a video stream; publish entities and captions"}
+COMMANDS = {
+    "live": "watch a video stream; publish entities and captions",
+    "doctor": "say what works on this machine and what does not",
+}
 
 USAGE = "usage: henasy COMMAND [options]\n\n" + "\n".join(f"  {name:<8}{text}" for name, text in COMMANDS.items())
 
@@ -25,6 +28,10 @@ def main() -> int:
         from henasy_stream.live import main as live
 
         return live(arguments)
+    if name == "doctor":
+        from henasy_stream.doctor import main as doctor
+
+        return doctor(arguments)
     print(f"henasy: unknown command {name!r}{suggestion(name, COMMANDS)} (see henasy --help)", file=sys.stderr)
     return 2
 

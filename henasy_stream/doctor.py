@@ -1,0 +1,85 @@
+"""`python -m henasy_stream.doctor`: what works on this machine, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from henasy_stream import __version__
+from henasy_stream.checks.finding import Check, Finding, isolated
+
+BACKENDS = ("onnxruntime", "torch")
+"""In the order in which `--backend auto` tries them for the demo weights."""
+CHECKS = (
+    Check(about="system", function="machine.system"),
+    Check(about="libraries", function="runtimes.libraries"),
+    Check(about="node", function="runtimes.node", limit_s=60),
+    *(Check(about=name, function="runtimes.backend", argument=name, limit_s=120) for name in BACKENDS),
+    Check(about="gpu", function="runtimes.gpu"),
+    Check(about="camera", function="machine.cameras", limit_s=60),
+    Check(about="display", function="machine.display", limit_s=30),
+    Check(about="port", function="machine.port"),
+    Check(about="cache", function="machine.cache"),
+    Check(about="ros", function="machine.ros"),
+    Check(about="udp", function="machine.buffers"),
+)
+_COLOURS = {"ok": "32", "note": "33", "problem": "31"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 where the node can run, 1 where it cannot, 130 interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="doctor",
+        description="Looks at this machine: libraries, what executes the network, cameras, display, ports, disk, ROS.",
+        epilog="Exit code: 0 the node can run here, 1 it cannot; the line that says why begins with 'problem'.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+    options = parser.parse_args(argv)
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # a camera's name may be anything
+    found = []
+    try:
+        for finding in diagnose():
+            found.append(finding)
+            if not options.json:
+                print(_line(finding), flush=True)
+    except KeyboardInterrupt:
+        return 130
+    backend, runs = verdict(found)
+    if options.json:
+        findings = [dataclasses.asdict(finding) for finding in found]
+        print(json.dumps({"version": __version__, "runs": runs, "backend": backend, "findings": findings}, indent=1))
+    elif runs:
+        print(f"The node can run here; --backend auto takes {backend} for the demo weights.")
+    else:
+        print("The node cannot run here: see the lines that begin with 'problem'.")
+    return 0 if runs else 1
+
+
+def diagnose() -> Iterator[Finding]:
+    """All findings, each as soon as it is known."""
+    for check in CHECKS:
+        yield from isolated(check)
+
+
+def verdict(found: Sequence[Finding]) -> tuple[str | None, bool]:
+    """What executes the demo weights, and whether the node can run at all."""
+    backend = next((f.about for name in BACKENDS for f in found if f.about == name and f.mark == "ok"), None)
+    complete = any(f.about == "node" and f.mark == "ok" for f in found)
+    return backend, complete and backend is not None
+
+
+def _line(finding: Finding) -> str:
+    mark = f"{finding.mark:<8}"
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        mark = f"\x1b[{_COLOURS[finding.mark]}m{mark}\x1b[0m"
+    remedy = f"\n{'':<21}→ {finding.remedy}" if finding.remedy else ""
+    return f"{mark}{finding.about:<13}{finding.text}{remedy}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
