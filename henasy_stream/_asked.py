@@ -31,8 +31,8 @@ def rings(image: UInt8Array, tracks: Sequence[Track], answers: Sequence[QueryAns
         x0, y0, x1, y1 = track.box_xyxy
         centre = round((x0 + x1) / 2), round((y0 + y1) / 2)
         axes = round((x1 - x0) / 2 * _WIDER) + line, round((y1 - y0) / 2 * _WIDER) + line
-        thick = line + round(2 * line * min(weights[track.id], 1.0))
-        for colour, width in ((_DARK, thick + 4 * line), (_WHITE, thick + 2 * line), (colour_of(track.id), thick)):
+        thick = line + round(line * min(weights[track.id], 1.0))
+        for colour, width in ((_DARK, thick + line + 3), (_WHITE, thick + line + 1), (colour_of(track.id), thick)):
             cv2.ellipse(image, centre, axes, 0, 0, 360, colour, width, cv2.LINE_AA)
 
 

@@ -16,7 +16,12 @@ from training.evaluation.arguments import parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"python -m henasy_stream\.live (--[^#\n]*)", README)
+PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+COMMANDS = [
+    command.replace("\\\n", " ")
+    for text in PAGES.values()
+    for command in re.findall(r"^(?:\$ )?python -m henasy_stream\.live (--(?:\\\n|[^#\n])*)", text, re.MULTILINE)
+]
 
 
 def test_every_option_of_the_table_exists():
@@ -31,6 +36,11 @@ def test_every_command_shown_is_understood(line):
     assert parse(shlex.split(line)).uri
 
 
+def test_commands_of_the_node_are_written_out_in_full():
+    for path, text in PAGES.items():
+        assert not re.findall(r"^(?:\$ )?live --.*", text, re.MULTILINE), path.name
+
+
 def test_the_loop_runs(monkeypatch, capsys):
     monkeypatch.setattr(hs, "load", lambda *args, **kwargs: fake_model())
     examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -41,10 +51,21 @@ def test_the_loop_runs(monkeypatch, capsys):
     assert names["picture"].shape == (720, 1280, 3)  # type: ignore[attr-defined]
 
 
-def test_files_that_are_linked_are_there():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if "://" not in target:
-            assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_headings_that_are_linked_are_there(page):
+    for target, heading in re.findall(r"\]\(([^)#\s]*)#?([^)]*)\)", PAGES[page]):
+        if "://" in target:
+            continue
+        path = (page.parent / target).resolve() if target else page
+        assert path.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}, heading
+
+
+def test_the_readme_leads_to_every_page():
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"](docs/{page.name}" in README, page.name
 
 
 def test_every_training_command_is_understood():
