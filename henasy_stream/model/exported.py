@@ -99,7 +99,8 @@ class TextGraph(nn.Module):
     def forward(self, tokens: Tensor) -> dict[str, Tensor]:
         """(N, L) int64, padded with 0 behind the end token → `text_embedding` (N, J), L2-normalised."""
         encoded = self.text.encode(tokens)
-        end = tokens.argmax(1, keepdim=True)[..., None].expand(-1, -1, encoded.shape[-1])
+        # Of 32 bits: ONNX Runtime 1.18 finds no maximum of longer ones.
+        end = tokens.to(torch.int32).argmax(1, keepdim=True)[..., None].expand(-1, -1, encoded.shape[-1])
         features = encoded.gather(1, end).squeeze(1)
         return {"text_embedding": F.normalize((features @ self.projection).float(), dim=-1)}
 
