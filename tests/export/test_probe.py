@@ -12,9 +12,11 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 
@@ -86,6 +88,33 @@ def test_a_graph_with_scaled_weights_is_refused(bundles: dict[str, Written], tmp
         hs.load(folder)
 
 
+def test_most_weights_of_the_demo_cannot_change_unnoticed() -> None:
+    """Those that can lie before a normalisation, or are constants that do not matter."""
+    folder = loading.DEMO_WEIGHTS.with_suffix("")
+    golden, graph = Golden.read(folder), onnx.load(str(folder / "window.onnx"))
+    floats = [t for t in graph.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and np.prod(t.dims) > 32]
+    names = [output.name for output in graph.graph.output]
+
+    def executed(clip: UInt8Array) -> NetworkOutput:
+        session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+        found = session.run(names, {"frames": clip[None]})
+        return NetworkOutput(**{name: value[0] for name, value in zip(names, found, strict=True)})
+
+    spec = SimpleNamespace(attention="window")
+    backend = SimpleNamespace(name="scaled", spec=spec, run_window=executed)
+    golden.run(backend)
+    refused = []
+    for tensor in floats[::8]:
+        before = numpy_helper.to_array(tensor).copy()
+        tensor.CopyFrom(numpy_helper.from_array(before * 1.5, tensor.name))
+        try:
+            golden.run(backend)
+        except UserError:
+            refused.append(tensor.name)
+        tensor.CopyFrom(numpy_helper.from_array(before, tensor.name))
+    assert len(refused) >= 0.8 * len(floats[::8]) > 10
+
+
 def test_a_golden_step_of_something_else_is_told(bundles: dict[str, Written], tmp_path: Path) -> None:
     folder = copy_of(bundles["window"], tmp_path)
     np.savez(folder / GOLDEN, sound=np.zeros(3))
@@ -97,9 +126,9 @@ def test_a_golden_step_of_something_else_is_told(bundles: dict[str, Written], tm
 class Twisted:
     """A backend whose outputs are changed."""
 
-    def __init__(self, inner: Backend, change: Callable[[NetworkOutput], NetworkOutput]) -> None:
+    def __init__(self, inner: Backend, change: Callable[[NetworkOutput], NetworkOutput], name: str = "twisted") -> None:
         self._inner, self._change = inner, change
-        self.name, self.spec = "twisted", inner.spec
+        self.name, self.spec = name, inner.spec
 
     def run_window(self, clip: UInt8Array) -> NetworkOutput:
         return self._change(self._inner.run_window(clip))
@@ -130,6 +159,17 @@ def test_a_token_at_the_border_may_flip_and_a_number_that_is_none_may_not(bundle
     ):
         with pytest.raises(UserError, match="twisted computes something else"):
             golden.run(Twisted(inner, change))  # type: ignore[arg-type]
+
+
+def test_a_gpu_may_round_as_its_convolutions_do(bundles: dict[str, Written]) -> None:
+    def rounded(output: NetworkOutput) -> NetworkOutput:
+        return dataclasses.replace(output, video_embedding=output.video_embedding + np.float32(0.01))
+
+    inner = OnnxRuntimeBackend.from_bundle(bundles["window"].folder)
+    golden = Golden.read(bundles["window"].folder)
+    golden.run(Twisted(inner, rounded, "torch-cuda"))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"video_embedding differ by more than 0\.001"):
+        golden.run(Twisted(inner, rounded, "torch-cpu"))  # type: ignore[arg-type]
 
 
 def test_those_that_do_not_work_are_passed_over_and_told(bundles: dict[str, Written]) -> None:
