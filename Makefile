@@ -130,6 +130,7 @@ test-wheel: $(STAMP)
 	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps -w $(WHEEL)/dist .
 	@$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(WHEEL)/dist/*.whl
 	@cd $(WHEEL) && ! bin/python -c 'import torch' 2>/dev/null
+	@cd $(WHEEL) && bin/henasy doctor
 	@cd $(WHEEL) && bin/python -m henasy_stream.live --source world --headless --max-frames 60 --queries cup --record r.jsonl
 	@cd $(WHEEL) && grep -q '"label":"cup"' r.jsonl && du -sh dist/*.whl lib | sed 's/^/installed: /'
 
