@@ -17,8 +17,8 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from henasy_stream._arguments import Parser
 from henasy_stream.errors import UserError
 from henasy_stream.sinks import wire
 from henasy_stream.sinks.messages import PREFIX, TOPICS, Caption, Message, Status, Tracks
@@ -86,18 +86,9 @@ def readable(message: Message) -> str:
     return f"{seconds:>12}  {name:<7}  {text}".rstrip()
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message.removeprefix('argument ')} (see --help)")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = _Parser(
-        prog="python -m henasy_stream.client", description="Prints what a node publishes.  Ctrl-C ends it."
-    )
+    parser = Parser(prog="python -m henasy_stream.client", description="Prints what a node publishes.  Ctrl-C ends it.")
     parser.add_argument(
         "words",
         nargs="*",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
@@ -10,7 +9,9 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from henasy_stream import __version__
+from henasy_stream._arguments import Parser
 from henasy_stream.checks.finding import Check, Finding, isolated
+from henasy_stream.errors import UserError
 
 BACKENDS = ("onnxruntime", "torch")
 """In the order in which `--backend auto` tries them for the demo weights."""
@@ -31,32 +32,45 @@ _COLOURS = {"ok": "32", "note": "33", "problem": "31"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 where the node can run, 1 where it cannot, 130 interrupted."""
-    parser = argparse.ArgumentParser(
+    """0 where the node can run, 1 where it cannot, 2 for wrong arguments, 130 interrupted."""
+    parser = Parser(
         prog="doctor",
         description="Looks at this machine: libraries, what executes the network, cameras, display, ports, disk, ROS.",
         epilog="Exit code: 0 the node can run here, 1 it cannot; the line that says why begins with 'problem'.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
-    options = parser.parse_args(argv)
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # a camera's name may be anything
-    found = []
     try:
-        for finding in diagnose():
-            found.append(finding)
-            if not options.json:
-                print(_line(finding), flush=True)
+        options = parser.parse_args(argv)
+    except UserError as error:
+        print(f"doctor: {error}", file=sys.stderr)
+        return 2
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # a camera's name may be anything
+    try:
+        return _tell(as_json=options.json)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # `| head` has read enough; the interpreter would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _tell(*, as_json: bool) -> int:
+    found = []
+    for finding in diagnose():
+        found.append(finding)
+        if not as_json:
+            print(_line(finding), flush=True)
     backend, runs = verdict(found)
-    if options.json:
+    if as_json:
         findings = [dataclasses.asdict(finding) for finding in found]
-        print(json.dumps({"version": __version__, "runs": runs, "backend": backend, "findings": findings}, indent=1))
+        told = json.dumps({"version": __version__, "runs": runs, "backend": backend, "findings": findings}, indent=1)
     elif runs:
-        print(f"The node can run here; --backend auto takes {backend} for the demo weights.")
+        told = f"The node can run here; --backend auto takes {backend} for the demo weights."
     else:
-        print("The node cannot run here: see the lines that begin with 'problem'.")
+        told = "The node cannot run here: see the lines that begin with 'problem'."
+    print(told, flush=True)
     return 0 if runs else 1
 
 

@@ -7,9 +7,10 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from henasy_stream import __version__
+from henasy_stream._arguments import Parser
 from henasy_stream.errors import UserError, debugging
 from henasy_stream.runtime.options import LiveOptions, choices, merge, suggestion
 
@@ -45,19 +46,9 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=27, width=min(shutil.get_terminal_size().columns, 116))
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse whose errors are one line, with a suggestion for an option that does not exist."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message.removeprefix('argument ')} (see live --help)")
-
-    def options(self) -> list[str]:
-        return [name for action in self._actions for name in action.option_strings]
-
-
-def build_parser() -> _Parser:
+def build_parser() -> Parser:
     """One argument for each field of `LiveOptions`; what was not given is absent from the result."""
-    parser = _Parser(
+    parser = Parser(
         prog="live",
         description=DESCRIPTION,
         epilog=EPILOG,

@@ -92,6 +92,7 @@ def load(
     if backend not in BACKENDS:
         raise UserError(f"backend {backend!r}: there are {', '.join(BACKENDS)}")
     name = str(name_or_path)
+    check_weights(name)
     able = [candidate for candidate in candidates(name, report) if backend in ("auto", candidate.name)]
     if not able and backend == "torch":
         raise UserError(f"{name} is a bundle, which runs without torch; take --backend onnxruntime")
@@ -139,12 +140,12 @@ def weights_file(name: str, report: Callable[[str], None]) -> Path:
 def _check_path(name: str) -> Path:
     path = Path(name).expanduser()
     names = ", ".join(BUILT_IN)
-    if not path.exists():
+    if not name or not path.exists():
         close = difflib.get_close_matches(name, BUILT_IN, n=1)
         hint = f"did you mean {close[0]}?" if close else f"give one of {names}, or a .safetensors or .pth file"
         raise UserError(f"weights {name!r}: no such file; {hint}")
     if path.is_dir():
-        raise UserError(f"weights {name!r}: a folder, and no bundle; give the .safetensors or .pth file in it")
+        raise UserError(f"weights {name!r}: a folder without manifest.json, so no bundle; give a bundle, or a file")
     if path.suffix != ".safetensors" and path.suffix not in CHECKPOINT_SUFFIXES:
         raise UserError(f"weights {name!r}: give one of {names}, or a file ending in .safetensors or .pth")
     if path.stat().st_size == 0:

@@ -17,6 +17,7 @@ import pytest
 from henasy_stream import doctor
 from henasy_stream.checks import machine, runtimes
 from henasy_stream.checks.finding import Check, Finding, Mark, isolated
+from henasy_stream.loading import candidates
 from henasy_stream.sources import _v4l2
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +98,10 @@ def test_a_machine_where_nothing_works_and_a_camera_hangs(tmp_path: Path) -> Non
     assert found["node"]["remedy"].startswith("apt-get install libgl1")
 
 
+def test_it_tries_what_auto_tries() -> None:
+    assert tuple(candidate.name for candidate in candidates("demo", print)) == doctor.BACKENDS
+
+
 @pytest.mark.parametrize(
     ("marks", "expected"),
     [
@@ -111,6 +116,15 @@ def test_the_verdict(marks: dict[str, Mark], expected: tuple[str | None, bool]) 
     assert doctor.verdict([Finding(about=about, text="", mark=mark) for about, mark in marks.items()]) == expected
 
 
+def test_a_reader_that_has_read_enough() -> None:
+    command = [sys.executable, "-m", "henasy_stream.doctor"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
 def test_the_command_knows_it() -> None:
     command = [sys.executable, "-m", "henasy_stream", "doctor", "--help"]
     assert "--json" in subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
@@ -119,6 +133,15 @@ def test_the_command_knows_it() -> None:
 class _Terminal:
     def isatty(self) -> bool:
         return True
+
+
+@pytest.mark.parametrize("argument", ["--jsno", "extra"])
+def test_a_wrong_argument_is_one_line(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main([argument]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert argument in said.err
 
 
 def test_colours_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,6 +216,8 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
     [
         ("dmeo", "did you mean demo?"),
         ("nope.safetensors", "no such file"),
+        ("", "no such file"),
+        (str(Path(__file__).parent), "a folder without manifest.json"),
         (".", "a folder"),
         ("README.md", "a file ending in .safetensors or .pth"),
     ],

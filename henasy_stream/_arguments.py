@@ -1,0 +1,20 @@
+"""The argument parser of all command lines."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from henasy_stream.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises its errors as a UserError, which is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UserError."""
+        raise UserError(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
+
+    def options(self) -> list[str]:
+        """All option strings."""
+        return [name for action in self._actions for name in action.option_strings]
