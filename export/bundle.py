@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ import henasy_stream
 from export.graphs import Form, forms, write_onnx
 from export.half_parity import HalfParity, compare_half
 from export.parity import (
+    ANYTHING,
     HALF_TOLERANCE,
     STEPS,
     TOLERANCE,
@@ -26,28 +27,34 @@ from export.parity import (
     compare_causal,
     compare_text,
     compare_window,
+    fields,
     next_state,
     pictures,
 )
-from henasy_stream.backends.bundle import GOLDEN, MANIFEST, SCHEMA, Graph, Manifest, sum_of
+from henasy_stream.backends.base import Backend
+from henasy_stream.backends.bundle import GOLDEN, MANIFEST, SCHEMA, FileSum, Graph, Manifest, sum_of
 from henasy_stream.backends.onnxruntime_backend import OnnxRuntimeBackend
 from henasy_stream.backends.torch_backend import read_network, spec_of
 from henasy_stream.errors import UserError
 from henasy_stream.model.henasy import Henasy
 from henasy_stream.model.tokenizer import ClipTokenizer
 
-Precision = Literal["fp32", "fp16"]
+if TYPE_CHECKING:
+    from export.int8 import Scores
+
+Precision = Literal["fp32", "fp16", "int8"]
 TEXTS = ("cup", "a hand picks up the red cup", "#C C puts down the knife on the wooden cutting board", "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """A bundle and how far each of its graphs is from the reference; half: of a network in half precision."""
+    """A bundle and how far each of its graphs is from the reference; half, scores: of a network in fp16 and in int8."""
 
     folder: Path
     manifest: Manifest
     parity: dict[str, Parity]
     half: HalfParity | None = None
+    scores: Scores | None = None
 
 
 def write_bundle(
@@ -64,7 +71,8 @@ def write_bundle(
         weights: a .safetensors file of HENASY or of a converted LaViLa.
         folder: must not exist yet, or hold a bundle, which is replaced.
         precision: of the network; "fp16" types every tensor, as TensorRT wants it, but for sums and similarities that
-            need more.  The text tower stays fp32.
+            need more; "int8" is for CPUs and for weights that know the synthetic world, whose scores decide.  The text
+            tower stays fp32.
         steps: how many steps are compared with the reference.
         report: told what is done.
 
@@ -92,6 +100,10 @@ def _fill(folder: Path, weights: Path, precision: Precision, steps: int, report:
     step, frames = found[spec.attention], pictures(spec.image_size, steps)
     half: HalfParity | None = None
     exported = dict(found)
+    if precision == "int8" and not (isinstance(model, Henasy) and spec.synthetic):
+        raise UserError(
+            f"int8 is tried by its scores on the synthetic world, which {model_id} does not know; take fp32"
+        )
     if precision == "fp16":
         exported[spec.attention] = next(forms(read_network(weights)[0].half(), config))
         report(f"comparing the assignments of {steps} steps in half precision with the reference's")
@@ -106,31 +118,50 @@ def _fill(folder: Path, weights: Path, precision: Precision, steps: int, report:
     manifest = Manifest(
         schema=SCHEMA,
         made_by=_made_by(),
-        precision=precision,
+        precision="fp16" if precision == "fp16" else "fp32",
         spec=spec,
         vocabulary_hash=hashlib.sha256("\n".join(spec.nouns).encode()).hexdigest(),
         context=config.text.context,
         graphs=graphs,
-        files={path.name: sum_of(path) for path in sorted(folder.iterdir())},
+        files=_sums(folder),
     )
     _write_manifest(folder, manifest)
     report(f"comparing {steps} steps with the reference")
     backend = OnnxRuntimeBackend.from_bundle(folder)
-    tolerance = TOLERANCE if precision == "fp32" else HALF_TOLERANCE
+    tolerance = HALF_TOLERANCE if precision == "fp16" else TOLERANCE
     texts = [*TEXTS, *spec.nouns, *spec.phrases[:16]]
+    compare = compare_causal if spec.attention == "causal" else compare_window
     parity = {
-        spec.attention: (compare_causal if spec.attention == "causal" else compare_window)(
-            step, backend, frames, tolerance
-        ),
+        spec.attention: compare(step, backend, frames, tolerance),
         "text": compare_text(found["text"], backend, texts, ClipTokenizer(config.text.context)(texts)),
     }
     for name, result in parity.items():
         if not result.holds:
             raise UserError(f"{name}: {result.wrong} of {result.steps} steps are not the network's ({result.worst})")
+    scores: Scores | None = None
+    if precision == "int8":
+        from export.int8 import LARGEST_LOSS, compare_scores, quantise  # needs what the training needs
+
+        assert isinstance(model, Henasy)
+        report("quantising, and scoring held-out clips before and after")
+        graphs[spec.attention] = quantise(folder, graphs[spec.attention])
+        manifest = msgspec.structs.replace(manifest, precision="int8", graphs=graphs, files=_sums(folder))
+        _write_manifest(folder, manifest)
+        whole, backend = backend, OnnxRuntimeBackend.from_bundle(folder)
+        scores = compare_scores(model, whole, backend)
+        if not scores.holds:
+            raise UserError(f"int8 loses {scores.loss:.3f} of a score, more than {LARGEST_LOSS}; take fp32 ({scores})")
+        parity[spec.attention] = compare(step, backend, frames, ANYTHING)
+        _write_golden(folder / GOLDEN, step, frames[: spec.num_frames], backend)
+        manifest = msgspec.structs.replace(manifest, files=_sums(folder))
     measured = {name: msgspec.structs.replace(graphs[name], parity=result.worst) for name, result in parity.items()}
     manifest = msgspec.structs.replace(manifest, graphs=graphs | measured)
     _write_manifest(folder, manifest)
-    return Written(folder=folder, manifest=manifest, parity=parity, half=half)
+    return Written(folder=folder, manifest=manifest, parity=parity, half=half, scores=scores)
+
+
+def _sums(folder: Path) -> dict[str, FileSum]:
+    return {path.name: sum_of(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
 
 
 def _inputs(form: Form, frames: list[np.ndarray], width: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -146,16 +177,24 @@ def _inputs(form: Form, frames: list[np.ndarray], width: int) -> Iterator[dict[s
         given |= next_state(form(given))
 
 
-def _write_golden(path: Path, form: Form, frames: list[np.ndarray]) -> None:
-    """Inputs of a step and what the reference makes of them, by which a runtime is tried before it is trusted."""
+def _write_golden(path: Path, form: Form, frames: list[np.ndarray], backend: Backend | None = None) -> None:
+    """Inputs of a step and what the reference makes of them, by which a runtime is tried before it is trusted.
+
+    backend: its outputs instead of the reference's, for a graph that the scores stand for.
+    """
     inputs = dict(form.inputs)
     if form.name == "window":
         inputs["frames"] = torch.from_numpy(np.stack(frames))[None]
     else:
         inputs["frame"] = torch.from_numpy(frames[0])[None]
+    if backend is None:
+        outputs = {name: value.numpy() for name, value in form(inputs).items() if not name.startswith("next.")}
+    elif form.name == "window":
+        outputs = fields(backend.run_window(np.stack(frames)))
+    else:
+        outputs = fields(backend.step(backend.initial_state(), frames[0])[1])
     arrays = {f"in.{name}": value.numpy() for name, value in inputs.items() if not name.startswith("state.")}
-    arrays |= {f"out.{name}": value.numpy() for name, value in form(inputs).items() if not name.startswith("next.")}
-    np.savez_compressed(path, **arrays)
+    np.savez_compressed(path, **arrays, **{f"out.{name}": value for name, value in outputs.items()})
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:

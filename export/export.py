@@ -27,7 +27,9 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="export.py", description="Turn weights into a bundle.", allow_abbrev=False)
     parser.add_argument("--weights", default="demo", help="a name, a .safetensors or a LaViLa .pth (default demo)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle; one that is there is replaced")
-    parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="of the network (default fp32)")
+    parser.add_argument(
+        "--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="of the network (default fp32)"
+    )
     parser.add_argument("--steps", type=int, default=100, help="steps to compare with the reference (default 100)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="add what was measured to this file as well")
     options = parser.parse_args(argv)
@@ -65,6 +67,12 @@ def main(argv: Sequence[str]) -> int:
             f"half precision: similarities within {half.error:.1e} of their range; {half.flips} of {half.tokens} "
             f"tokens in another group ({half.rate:.2%}), each where the reference was undecided"
         )
+    if written.scores is not None:
+        before, after = written.scores.before, written.scores.after
+        told = ", ".join(f"{name} {before[name]:.3f} → {after[name]:.3f}" for name in before)
+        print(f"scores on held-out clips of the synthetic world, float32 → int8: {told}")
+        slow, fast = written.scores.clip_ms
+        print(f"CPU time of a clip, float32 → int8: {slow:.1f} → {fast:.1f} ms")
     return 0
 
 
@@ -95,6 +103,8 @@ def _add(path: Path, written: Written, seconds: float) -> None:
     }
     half = written.half and dataclasses.asdict(written.half)
     found = {"made_by": manifest.made_by, "seconds": round(seconds), "half": half, "graphs": graphs}
+    if written.scores is not None:
+        found["scores"] = dataclasses.asdict(written.scores)
     before = json.loads(path.read_text()) if path.exists() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(before | {f"{manifest.spec.model_id} {manifest.precision}": found}, indent=1) + "\n")

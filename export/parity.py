@@ -27,6 +27,8 @@ TOLERANCE = 1e-4
 """Largest difference of an output, of lengths and probabilities of at most 1, where no assignment may flip."""
 HALF_TOLERANCE = 1e-2
 """The same in half precision; the margin grows with it."""
+ANYTHING = 2.0
+"""As far apart as two outputs can be: nothing but measured."""
 MARGIN = 2e-5
 """Of the similarities' range: below it rounding may choose another group."""
 STEPS = 100
@@ -82,7 +84,7 @@ def compare_window(
         clip = np.stack(frames[start : start + width])
         with similarities(form.module) as seen:
             wanted = form({"frames": torch.from_numpy(clip)[None]})
-        parity.see(_fields(backend.run_window(clip)), _arrays(wanted), least_margin(seen))
+        parity.see(fields(backend.run_window(clip)), _arrays(wanted), least_margin(seen))
     return parity
 
 
@@ -100,10 +102,10 @@ def compare_causal(
             wanted = form({"frame": picture, "filled": count, **state})
         given = {name.removeprefix(STATE): value.numpy().copy() for name, value in state.items()}
         _, found = backend.step(SavedNetworkState(arrays=given, frames=0, filled=filled), frame)
-        parity.see(_fields(found), _arrays(wanted), least_margin(seen))
+        parity.see(fields(found), _arrays(wanted), least_margin(seen))
         free, rolled = backend.step(free, frame)
         for name, value in _arrays(wanted).items():
-            parity.rollout[name] = max(parity.rollout.get(name, 0.0), _apart(_fields(rolled).get(name), value))
+            parity.rollout[name] = max(parity.rollout.get(name, 0.0), _apart(fields(rolled).get(name), value))
         state = next_state(wanted)
     return parity
 
@@ -132,7 +134,8 @@ def next_state(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{STATE}{name.removeprefix(NEXT)}": value for name, value in outputs.items() if name.startswith(NEXT)}
 
 
-def _fields(output: NetworkOutput) -> dict[str, npt.NDArray[Any]]:
+def fields(output: NetworkOutput) -> dict[str, npt.NDArray[Any]]:
+    """By the names that graphs give them, with a batch axis in front."""
     names = ("video_embedding", "entity_embeddings", "entity_probability", "entity_attention")
     found = {name: getattr(output, name) for name in names}
     return {name: value[None] for name, value in found.items() if value is not None}

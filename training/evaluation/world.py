@@ -55,14 +55,16 @@ class WorldScores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Embedded:
+class Seen:
+    """What a network makes of the clips of a pool; embeddings are L2-normalised."""
+
     video: torch.Tensor  # M J
     entities: torch.Tensor  # M E J
     probability: torch.Tensor  # M T h h E
 
 
 @torch.no_grad()
-def _embed(model: Henasy, pool: WorldPool, batch: int = 50) -> _Embedded:
+def _embed(model: Henasy, pool: WorldPool, batch: int = 50) -> Seen:
     video, entities, probability = [], [], []
     for start in range(0, len(pool), batch):
         out = model(normalise(pool.frames[start : start + batch], model.config))
@@ -70,7 +72,7 @@ def _embed(model: Henasy, pool: WorldPool, batch: int = 50) -> _Embedded:
         video.append(F.normalize(out.video, dim=-1))
         entities.append(F.normalize(out.entities, dim=-1))
         probability.append(out.probability.unflatten(2, (side, side)))
-    return _Embedded(video=torch.cat(video), entities=torch.cat(entities), probability=torch.cat(probability))
+    return Seen(video=torch.cat(video), entities=torch.cat(entities), probability=torch.cat(probability))
 
 
 def _questions(pool: WorldPool, kind: str, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -109,7 +111,7 @@ class _Grounding:
     fg_ari: float
 
 
-def _ground(seen: _Embedded, labels: torch.Tensor, chosen: torch.Tensor, pool: WorldPool, seed: int) -> _Grounding:
+def _ground(seen: Seen, labels: torch.Tensor, chosen: torch.Tensor, pool: WorldPool, seed: int) -> _Grounding:
     """labels: (M, E) best class of every slot (last = background); chosen: (M,) slot that answers the narrated noun."""
     rng = np.random.default_rng(seed)
     size = pool.frames.shape[2]
@@ -132,11 +134,15 @@ def _ground(seen: _Embedded, labels: torch.Tensor, chosen: torch.Tensor, pool: W
     return _Grounding(ious=ious, hand=float(np.mean(hands)), fg_ari=float(np.mean(aris)))
 
 
-@torch.no_grad()
 def score_world(model: Henasy, pool: WorldPool, *, seed: int) -> WorldScores:
     """Score a model in evaluation mode; `seed` draws the distractors and the random entity."""
+    return score_seen(model, _embed(model, pool), pool, seed=seed)
+
+
+@torch.no_grad()
+def score_seen(model: Henasy, seen: Seen, pool: WorldPool, *, seed: int) -> WorldScores:
+    """Score what another form of the model has seen; the texts are the model's own."""
     config = model.config
-    seen = _embed(model, pool)
 
     def texts(values: tuple[str, ...]) -> torch.Tensor:
         return F.normalize(model.encode_text(token_table(values, config)), dim=-1)
