@@ -47,7 +47,7 @@ def listing(image: UInt8Array, answers: Sequence[QueryAnswer], size: int) -> lis
     most = (height // 2 - pad) // row
     if not answers or room < 4 * size or most < 1:
         return []
-    radius = max(2, round(size * 0.22))
+    radius = max(3, round(size * 0.22))  # a smaller disc is a diamond
     step = 2 * radius + max(2, radius // 2)
     lines, widths = [], []
     for answer in answers[:most]:
