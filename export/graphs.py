@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from export.operators import refused
 from henasy_stream.backends.bundle import DType, Graph, Port
 from henasy_stream.config import HenasyConfig
 from henasy_stream.errors import UserError
@@ -93,7 +94,8 @@ def write_onnx(form: Form, path: Path) -> Graph:
     """Writes the graph of a form; what it says of itself, without parity.
 
     Raises:
-        UserError: the packages that export are not installed, or the weights are too large for one file.
+        UserError: the packages that export are not installed, the weights are too large for one file, or the network
+            has an operator that TensorRT 10 lacks.
     """
     try:
         import onnx
@@ -121,6 +123,9 @@ def write_onnx(form: Form, path: Path) -> Graph:
     program.save(str(path), external_data=False)
     onnx.checker.check_model(str(path), full_check=True)  # by its path, which large graphs need
     graph = onnx.load(str(path))
+    operators = Counter(node.op_type for node in graph.graph.node)
+    if unknown := refused(operators, graph.opset_import[0].version, graph.ir_version):
+        raise UserError(f"{form.name}: TensorRT 10 does not take {', '.join(unknown)}; build the network without")
     state = {name: NEXT + name.removeprefix(STATE) for name in form.inputs if name.startswith(STATE)}
     return Graph(
         file=path.name,
@@ -128,7 +133,7 @@ def write_onnx(form: Form, path: Path) -> Graph:
         inputs=tuple(_port(name, value, form.sizes.get(name, {})) for name, value in form.inputs.items()),
         outputs=tuple(_port(name, value, _grown(form)) for name, value in outputs.items()),
         state=state,
-        operators=dict(sorted(Counter(node.op_type for node in graph.graph.node).items())),
+        operators=dict(sorted(operators.items())),
     )
 
 
