@@ -198,7 +198,7 @@ def test_an_output_that_is_not_finite_fails_and_leaves_nothing_behind():
 
 _CHILD = """
 import sys
-from tests.stream.test_causal import go_on
+from tests.backends.test_causal_engine import go_on
 print(go_on(sys.argv[1]))
 """
 
