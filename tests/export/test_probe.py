@@ -67,6 +67,7 @@ def test_a_bundle_and_the_network_it_was_made_of_pass(
         assert 0 < tried.step_ms < 10_000
 
 
+@pytest.mark.slow
 def test_half_precision_passes_within_its_tolerance(weights: dict[str, Path], tmp_path: Path) -> None:
     folder = write_bundle(weights["window"], tmp_path / "half", precision="fp16", steps=8).folder
     assert Golden.read(folder).tolerance > 1e-2
