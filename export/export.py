@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -16,6 +15,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from rich.console import Console  # noqa: E402 - imports start from the root
 from rich.table import Table  # noqa: E402
 
+from henasy_stream._arguments import Parser  # noqa: E402
 from henasy_stream.errors import UserError, debugging  # noqa: E402
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> int:
     """0 written, 2 a mistake or a graph that is not the network, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="export.py", description="Turn weights into a bundle.", allow_abbrev=False)
+    parser = Parser(prog="export.py", description="Turn weights into a bundle.", allow_abbrev=False)
     parser.add_argument("--weights", default="demo", help="a name, a .safetensors or a LaViLa .pth (default demo)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle; one that is there is replaced")
     parser.add_argument(
@@ -32,9 +32,9 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--steps", type=int, default=100, help="steps to compare with the reference (default 100)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="add what was measured to this file as well")
-    options = parser.parse_args(argv)
     console, started = Console(stderr=True), time.monotonic()
     try:
+        options = parser.parse_args(argv)
         if options.steps < 8:
             raise UserError(f"--steps {options.steps}: compare at least 8")
         from export.bundle import write_bundle

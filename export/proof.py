@@ -5,7 +5,6 @@ The real parser and builder of TensorRT for RTX run without a GPU; what they bui
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -20,6 +19,7 @@ sys.path[0] = str(ROOT)
 from rich.console import Console  # noqa: E402 - imports start from the root
 from rich.table import Table  # noqa: E402
 
+from henasy_stream._arguments import Parser  # noqa: E402
 from henasy_stream.backends.bundle import open_bundle  # noqa: E402
 from henasy_stream.errors import UserError  # noqa: E402
 
@@ -95,13 +95,13 @@ def holds(found: Sequence[dict[str, Any]]) -> bool:
 
 def main(argv: Sequence[str]) -> int:
     """0 proved, 1 not, 2 a mistake in the arguments."""
-    parser = argparse.ArgumentParser(prog="proof.py", description="Do the graphs of a bundle build for NVIDIA GPUs?")
+    parser = Parser(prog="proof.py", description="Do the graphs of a bundle build for NVIDIA GPUs?")
     parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--rtx", type=Path, required=True, help="python of an environment with tensorrt_rtx")
     parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES), metavar="SM")
     parser.add_argument("--json", type=Path, help="write the builds to this file as well")
-    options = parser.parse_args(argv)
     try:
+        options = parser.parse_args(argv)
         found = prove(options.bundles, options.rtx, options.architectures)
     except (UserError, OSError) as error:
         print(f"proof: {error}", file=sys.stderr)

@@ -5,7 +5,6 @@ They say nothing, but their graphs are those of trained weights: what a proof of
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import torch  # noqa: E402 - imports start from the root
 from torch import nn  # noqa: E402
 
+from henasy_stream._arguments import Parser  # noqa: E402
 from henasy_stream.config import HenasyConfig  # noqa: E402
 from henasy_stream.errors import UserError  # noqa: E402
 from henasy_stream.model.causal import build_henasy  # noqa: E402
@@ -48,12 +48,12 @@ def write_random(path: Path, config: HenasyConfig, name: str, *, seed: int = 0) 
 
 def main(argv: Sequence[str]) -> int:
     """0 written, 2 a mistake in the arguments."""
-    parser = argparse.ArgumentParser(prog="random_weights.py", description="Write random weights of paper size.")
+    parser = Parser(prog="random_weights.py", description="Write random weights of paper size.")
     parser.add_argument("size", choices=SIZES)
     parser.add_argument("--out", type=Path, required=True, help="a .safetensors file; its .json is written beside it")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(argv)
     try:
+        options = parser.parse_args(argv)
         if options.out.suffix != ".safetensors":
             raise UserError(f"--out {options.out} must end in .safetensors")
         write_random(options.out, SIZES[options.size], f"random-{options.size}", seed=options.seed)

@@ -5,7 +5,6 @@ A text tower is most of a small network, and those that start from the demo's we
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import torch  # noqa: E402 - imports start from the root
 
+from henasy_stream._arguments import Parser  # noqa: E402
 from henasy_stream.errors import UserError  # noqa: E402
 from henasy_stream.loading import DEMO_WEIGHTS  # noqa: E402
 from henasy_stream.model.checkpoints import TEXT_TOWER, load_weights, read_safetensors, save_weights  # noqa: E402
@@ -36,11 +36,11 @@ def ship(weights: Path, out: Path, lender: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """0 written, 2 a mistake."""
-    parser = argparse.ArgumentParser(prog="ship.py", description="Put trained weights into the package.")
+    parser = Parser(prog="ship.py", description="Put trained weights into the package.")
     parser.add_argument("weights", type=Path, help="what pretrain.py wrote, with the demo's text tower")
     parser.add_argument("name", help="what `henasy_stream.load` shall know them by")
-    options = parser.parse_args(argv)
     try:
+        options = parser.parse_args(argv)
         ship(options.weights, DEMO_WEIGHTS.with_name(f"{options.name}.safetensors"), DEMO_WEIGHTS)
     except UserError as error:
         print(f"ship: {error}", file=sys.stderr)

@@ -1,0 +1,33 @@
+"""A mistake on a command line is one line that names it, and exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "told"),
+    [
+        ("export/export.py", [], "--out"),
+        ("export/export.py", ["--out", "x", "--precision", "fp8"], "--precision"),
+        ("export/export.py", ["--out", "x", "--steps", "2"], "--steps 2"),
+        ("export/export.py", ["--out", "x", "--weights", "nonsense"], "nonsense"),
+        ("export/proof.py", ["somewhere"], "--rtx"),
+        ("export/random_weights.py", ["huge", "--out", "x"], "huge"),
+        ("training/ship.py", ["weights.safetensors"], "name"),
+    ],
+)
+def test_a_mistake_is_one_line(script: str, arguments: list[str], told: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert told in done.stderr
+    assert list(tmp_path.iterdir()) == []
