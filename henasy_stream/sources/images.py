@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import re
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -169,24 +170,40 @@ def read_image(path: Path) -> UInt8Array:
         raise UnreadableImage(str(_paths.unreadable(path, error))) from error
     if data.size == 0:
         raise UnreadableImage(f"{path}: the file is empty")
-    orientation = _header_orientation(path)
+    orientation = _header_orientation(data, str(path))
+    return _orient(_decode_pixels(data, str(path)), orientation)
+
+
+def decode_stored(data: UInt8Array, name: str) -> UInt8Array:
+    """The image of a file's bytes as RGB, (H, W, 3) uint8, as it is stored: orientation tags are not obeyed.
+
+    Raises:
+        UnreadableImage: as `read_image`; it says `name` for the path.
+    """
+    if data.size == 0:
+        raise UnreadableImage(f"{name}: it is empty")
+    _header_orientation(data, name)
+    return _decode_pixels(data, name)
+
+
+def _decode_pixels(data: UInt8Array, name: str) -> UInt8Array:
     try:
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error:
         image = None
     if image is None or image.size == 0:
-        raise UnreadableImage(f"{path}: not an image that can be decoded")
+        raise UnreadableImage(f"{name}: not an image that can be decoded")
     if image.dtype not in (np.uint8, np.uint16):
-        raise UnreadableImage(f"{path}: holds {image.dtype} values; save it with 8 or 16 bits")
-    return _orient(_to_rgb8(image), orientation)
+        raise UnreadableImage(f"{name}: holds {image.dtype} values; save it with 8 or 16 bits")
+    return _to_rgb8(image)
 
 
-def _header_orientation(path: Path) -> int:
+def _header_orientation(data: UInt8Array, name: str) -> int:
     """The EXIF orientation 1..8, after a look at the size that the header announces, before any pixel is decoded."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as header:
+            with Image.open(BytesIO(data.tobytes())) as header:
                 width, height = header.size
                 is_tiff = header.format == "TIFF"  # OpenCV turns TIFF itself
                 orientation = 1 if is_tiff else int(header.getexif().get(_EXIF_ORIENTATION, 1))
@@ -195,7 +212,7 @@ def _header_orientation(path: Path) -> int:
     except (UnidentifiedImageError, OSError, ValueError, TypeError, SyntaxError, KeyError):
         return 1  # Pillow does not know it; whether OpenCV does shows when it decodes
     if width * height > MAX_PIXELS:
-        raise UnreadableImage(f"{path}: over {MAX_PIXELS // 1_000_000} million pixels; scale it down first")
+        raise UnreadableImage(f"{name}: over {MAX_PIXELS // 1_000_000} million pixels; scale it down first")
     return orientation
 
 
