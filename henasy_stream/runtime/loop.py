@@ -45,10 +45,13 @@ def run_loop(
     pace: Pace,
     entities: EntityFeed | None = None,
     queries: QueryDesk | None = None,
+    advanced: Callable[[], None] = lambda: None,
 ) -> Perception | None:
     """Runs until the source ends, enough frames came in, or somebody asks for the end; `stop.reason` then says which.
 
     A step that fails is counted, the first of a kind is told to `note`, and the next frame starts the stream afresh.
+    `advanced` is called when a frame is through, and when a live source has none; a loop that hangs, or whose steps all
+    fail, does not call it.
 
     Returns:
         The last message to publish when an action was going on, see `closing`.
@@ -72,6 +75,7 @@ def run_loop(
         remarks.tell(source.notices)
         remarks.tell(entities.notices if entities is not None else ())
         if frame is None:
+            advanced()
             continue
         monitor.latency.add("read", arrived - started)
         if queries is not None:
@@ -95,9 +99,12 @@ def run_loop(
         remarks.tell([last.notice] if last.notice else [])
         with monitor.latency.timed("sinks"):
             outputs.write(last)
+        advanced()
         if pace.max_fps is not None:
             due = max(due + 1 / pace.max_fps, time.monotonic())
-            stop.sleep_until(due)
+            while not stop.requested and (now := time.monotonic()) < due:
+                stop.sleep_until(min(due, now + READ_TIMEOUT_S))
+                advanced()
     return closing(engine, state, last)
 
 

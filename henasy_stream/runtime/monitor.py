@@ -95,6 +95,20 @@ class Monitor:
             latency_ms=self.latency.percentiles(),
         )
 
+    def line(self) -> str:
+        """How the node is, in one line for people."""
+        status = self.status()
+        age = status.latency_ms.get("age")
+        parts = [
+            status.state,
+            status.reason,
+            f"{status.frames_in} frames in",
+            f"{status.frames_dropped} dropped",
+            f"{status.frames_failed} failed" if status.frames_failed else "",
+            f"age {age.p50:.0f} ms, p95 {age.p95:.0f} ms" if age is not None else "",
+        ]
+        return " · ".join(part for part in parts if part)
+
     def _state(self) -> tuple[NodeState, str]:
         if self._phase != "RUNNING":
             return self._phase, self._phase_reason

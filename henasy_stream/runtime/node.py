@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +19,7 @@ from henasy_stream.runtime.monitor import Heartbeat, Monitor
 from henasy_stream.runtime.options import LiveOptions
 from henasy_stream.runtime.outputs import Outputs, TopicCounter, one_line
 from henasy_stream.runtime.report import FirstFrame, Progress, Reporter, Summary, introduce
+from henasy_stream.runtime.service import ServiceManager
 from henasy_stream.runtime.stopping import StopOnSignal
 
 if TYPE_CHECKING:
@@ -58,8 +61,13 @@ def run(options: LiveOptions, reporter: Reporter | None = None) -> int:
     reporter = reporter or Reporter()
     _need_opencv()
     with ExitStack() as stack:
+        service = ServiceManager()
+        stack.callback(service.close)
+        if service.watches:
+            faulthandler.enable()  # the watchdog ends a loop that hangs with SIGABRT: where it hung goes into the log
+        service.status("starting")
         parts = _assemble(options, reporter, stack)
-        return _run(options, reporter, parts, stack)
+        return _run(options, reporter, parts, service, stack)
 
 
 def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Parts:
@@ -87,7 +95,7 @@ def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Par
     )
 
 
-def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStack) -> int:
+def _run(options: LiveOptions, reporter: Reporter, parts: Parts, service: ServiceManager, stack: ExitStack) -> int:
     from henasy_stream.stream.engine import Engine
 
     monitor, counter, stop = Monitor(parts.source), TopicCounter(), StopOnSignal()
@@ -121,11 +129,14 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, stack: ExitStac
         reporter.warn(f"warming up failed ({type(error).__name__}: {one_line(error)})")
     stack.enter_context(stop)
     desk = _serve_queries(parts.control, engine, stack)
-    _wait_for_subscribers(options, reporter, parts.zmq, stop)
+    service.ready()
+    advanced = partial(service.advanced, monitor.line)
+    _wait_for_subscribers(options, reporter, parts.zmq, stop, advanced)
     started = time.monotonic()
     monitor.enter("RUNNING")
     pace = Pace(max_frames=options.max_frames, max_fps=options.max_fps)
-    final = run_loop(parts.source, engine, outputs, monitor, stop, reporter.warn, pace, parts.entities, desk)
+    final = run_loop(parts.source, engine, outputs, monitor, stop, reporter.warn, pace, parts.entities, desk, advanced)
+    service.stopping(stop.reason)
     seconds = time.monotonic() - started
     if beats is not None:
         beats.close()  # first, or it tells of the end before the last caption
@@ -301,9 +312,11 @@ def _open_pictures(
     return video
 
 
-def _wait_for_subscribers(options: LiveOptions, reporter: Reporter, zmq: ZmqSink | None, stop: StopOnSignal) -> None:
+def _wait_for_subscribers(
+    options: LiveOptions, reporter: Reporter, zmq: ZmqSink | None, stop: StopOnSignal, advanced: Callable[[], None]
+) -> None:
     if zmq is None or not options.wait_subscriber:
         return
     reporter.say("publish", f"waiting for {options.wait_subscriber} subscribers")
     while not stop.requested and not zmq.wait_subscribers(options.wait_subscriber, timeout_s=0.5):
-        pass
+        advanced()
