@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import NoReturn
 
 from henasy_stream.errors import UserError
@@ -18,3 +19,8 @@ class Parser(argparse.ArgumentParser):
     def options(self) -> list[str]:
         """All option strings."""
         return [name for action in self._actions for name in action.option_strings]
+
+    def sections(self) -> Iterator[tuple[str, list[argparse.Action]]]:
+        """Title and arguments of each group, in the order of `--help`."""
+        for group in self._action_groups:
+            yield group.title or "", group._group_actions

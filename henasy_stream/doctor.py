@@ -21,7 +21,7 @@ CHECKS = (
     Check(about="node", function="runtimes.node", limit_s=60),
     *(Check(about=name, function="runtimes.backend", argument=name, limit_s=120) for name in BACKENDS),
     Check(about="gpu", function="runtimes.gpu"),
-    Check(about="camera", function="machine.cameras", limit_s=60),
+    Check(about="camera", function="cameras.cameras", limit_s=60),
     Check(about="display", function="machine.display", limit_s=30),
     Check(about="port", function="machine.port"),
     Check(about="cache", function="machine.cache"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,9 @@ environment:
   HENASY_DEBUG   1: errors come with their traceback
 """
 
+_COMMANDS = ("config", "list-cameras", "json", "write-config")
+"""Arguments that are no options of the node."""
+
 
 class _Help(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
@@ -66,6 +69,7 @@ def build_parser() -> Parser:
         help="video file, image folder or pattern ('frames/*.png?fps=10'), rtsp:// or http:// stream, or "
         "'world' ('world?seed=7&size=1280x720&fps=30&rotate=90')",
     )
+    add("--list-cameras", action="store_true", help="print the cameras there are, with names and formats, and exit")
     add("--camera-size", metavar="WxH", help="frame size to ask the camera for, e.g. 1280x720")
     add("--camera-fps", metavar="FPS", type=float, help="frame rate to ask the camera for")
     add(
@@ -137,6 +141,12 @@ def build_parser() -> Parser:
     add("--record", metavar="FILE", help="write every message into a JSONL file, one a line")
     add("--annotate", metavar="FILE", help="write a video with masks, labels and captions (.mp4, .webm)")
     add("--headless", action="store_true", help="open no window; without a display none is opened anyway")
+    add("--view", action="store_true", help="serve the live page and open it in a browser, in place of the window")
+    add(
+        "--view-address",
+        metavar="ADDRESS",
+        help="where the page listens (127.0.0.1:8420); one that other machines can reach asks for a token",
+    )
 
     add = parser.add_argument_group("pace and limits").add_argument
     add("--max-fps", metavar="FPS", type=float, help="process at most so many frames a second")
@@ -144,6 +154,8 @@ def build_parser() -> Parser:
 
     add = parser.add_argument_group("general").add_argument
     add("--config", metavar="FILE", type=Path, help="YAML file of these options (max-fps: 10); the command line wins")
+    add("--write-config", metavar="FILE", type=Path, help="write a file of all options for --config, and exit")
+    add("--json", action="store_true", help="with --list-cameras: print JSON")
     add("--version", action="version", version=f"henasy-stream {__version__}", help="print the version")
     add("-h", "--help", action="help", help="print this and exit")
     return parser
@@ -151,27 +163,52 @@ def build_parser() -> Parser:
 
 def parse(argv: Sequence[str]) -> LiveOptions:
     """The options of a command line and of the file that it may name.  Raises UserError."""
-    parser = build_parser()
+    return _options(_arguments(build_parser(), argv))
+
+
+def _arguments(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
+    """What was given, by name with dashes.  Raises UserError."""
     known, unknown = parser.parse_known_args(argv)
     if unknown:
         name = unknown[0].split("=")[0]
         hint = suggestion(name, parser.options()) if name.startswith("-") else ""
         what = "unknown option" if name.startswith("-") else "cannot tell what this belongs to:"
         raise UserError(f"{what} {name!r}{hint} (see live --help)")
-    given: dict[str, Any] = {name.replace("_", "-"): value for name, value in vars(known).items()}
-    return merge(given, given.pop("config", None))
+    return {name.replace("_", "-"): value for name, value in vars(known).items()}
+
+
+def _options(given: Mapping[str, Any]) -> LiveOptions:
+    values = {name: value for name, value in given.items() if name not in _COMMANDS}
+    return merge(values, given.get("config"))
+
+
+def _obey(argv: Sequence[str]) -> int:
+    parser = build_parser()
+    given = _arguments(parser, argv)
+    if "list-cameras" in given:
+        from henasy_stream.runtime.camera_list import list_cameras
+
+        return list_cameras(as_json="json" in given)
+    if "json" in given:
+        raise UserError("--json: nothing to print; add --list-cameras (messages as JSON: --record FILE)")
+    options = _options(given)
+    if "write-config" in given:
+        from henasy_stream.runtime.config_file import write_config
+
+        write_config(given["write-config"], parser, options)
+        return 0
+    # Late, so that --help and mistakes are answered before NumPy and OpenCV are loaded.
+    from henasy_stream.runtime.log import occupy_standard_files
+    from henasy_stream.runtime.node import run
+
+    occupy_standard_files()
+    return run(options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the node; the exit code is one of those that `--help` lists."""
     try:
-        options = parse(sys.argv[1:] if argv is None else argv)
-        # Late, so that --help and mistakes are answered before NumPy and OpenCV are loaded.
-        from henasy_stream.runtime.log import occupy_standard_files
-        from henasy_stream.runtime.node import run
-
-        occupy_standard_files()
-        return run(options)
+        return _obey(sys.argv[1:] if argv is None else argv)
     except (KeyboardInterrupt, Exception) as error:
         if debugging():
             raise

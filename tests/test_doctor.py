@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from henasy_stream import doctor
-from henasy_stream.checks import machine, runtimes
+from henasy_stream.checks import cameras, machine, runtimes
 from henasy_stream.checks.finding import Check, Finding, Mark, isolated
 from henasy_stream.loading import candidates
 from henasy_stream.sources import _v4l2
@@ -207,18 +207,16 @@ def test_ros_and_what_its_pictures_need(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_v4l2, "list_cameras", list)
-    assert machine.cameras()[0].text == "none connected"
-    (found,) = machine.camera("/dev/null/nothing (gone)")
+    assert cameras.cameras()[0].text == "none connected"
+    (found,) = cameras.camera("/dev/null/nothing (gone)")
     assert found.mark == "problem"
     assert "no such camera" in found.text
+    assert found.facts["problem"] == found.text
     monkeypatch.setattr(_v4l2, "stable_name", lambda device: "/dev/v4l/by-id/usb-cam")
     monkeypatch.setattr(_v4l2, "formats", lambda device: [])
-    (found,) = machine.camera("/dev/null (Webcam)")
-    assert found == Finding(
-        about="camera /dev/null",
-        text="(Webcam) lists no formats",
-        remedy="--camera /dev/v4l/by-id/usb-cam always means this camera",
-    )
+    (found,) = cameras.camera("/dev/null (Webcam)")
+    assert (found.mark, found.about, found.text) == ("ok", "camera /dev/null", "(Webcam) lists no formats")
+    assert found.remedy == "--camera /dev/v4l/by-id/usb-cam always means this camera"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from henasy_stream.errors import debugging
 
@@ -17,12 +17,16 @@ Mark = Literal["ok", "note", "problem"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One line for people.  remedy: what to do about it, where something can be done."""
+    """One line for people.
+
+    remedy: what to do about it, where something can be done.  facts: the same for programs, as JSON has it.
+    """
 
     about: str
     text: str
     mark: Mark = "ok"
     remedy: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the machine has: cameras, a display, ports, disks, ROS."""
+"""What the machine has: a display, ports, disks, ROS."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ import os
 import platform
 import shutil
 import socket
-from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from henasy_stream.checks.finding import Check, Finding, isolated
-
-if TYPE_CHECKING:
-    from henasy_stream.sources._v4l2 import Format
+from henasy_stream.checks.finding import Finding
 
 PORT = 5560
-_CAMERA_S = 5.0
 _LITTLE_SPACE = 2e9
 _SMALL_BUFFER = 8 << 20  # a raw picture of 1920x1080 has 6.2 MB
 _BUFFER = Path("/proc/sys/net/core/rmem_max")
@@ -31,50 +24,6 @@ def system() -> list[Finding]:
         f"{memory:.1f} GB of memory; Python {platform.python_version()}"
     )
     return [Finding(about="system", text=text)]
-
-
-def cameras() -> list[Finding]:
-    """Every camera with what it delivers; one that hangs does not hide the others."""
-    from henasy_stream.sources._v4l2 import list_cameras
-
-    found = list_cameras()
-    if not found:
-        remedy = "plug one in; in a container, pass --device /dev/video0"
-        return [Finding(mark="note", about="camera", text="none connected", remedy=remedy)]
-    return [
-        finding
-        for camera_ in found
-        for finding in isolated(
-            Check(about=f"camera {camera_}", function="machine.camera", argument=camera_, limit_s=_CAMERA_S)
-        )
-    ]
-
-
-def camera(listed: str) -> list[Finding]:
-    """One camera, as `list_cameras` names it."""
-    from henasy_stream.errors import UserError
-    from henasy_stream.sources import _v4l2
-
-    device, _, name = listed.partition(" ")
-    about = f"camera {device}"
-    try:
-        _v4l2.check(device)
-    except UserError as error:
-        return [Finding(mark="problem", about=about, text=str(error).removeprefix(f"{device}: "))]
-    stable = _v4l2.stable_name(device)
-    text = f"{name} {_rates(_v4l2.formats(device))}"
-    remedy = f"--camera {stable} always means this camera" if stable else ""
-    return [Finding(about=about, text=text, remedy=remedy)]
-
-
-def _rates(formats: Sequence[Format]) -> str:
-    """As in "MJPG 1280x720 at 30, 60 fps; …", the largest first."""
-    rates: dict[tuple[str, int, int], list[float]] = defaultdict(list)
-    for one in formats:
-        rates[one.fourcc, one.width, one.height].append(one.fps)
-    largest = sorted(rates, key=lambda key: (key[0], -key[1] * key[2]))
-    told = [f"{code} {w}x{h} at {', '.join(f'{r:g}' for r in sorted(rates[code, w, h]))} fps" for code, w, h in largest]
-    return "; ".join(told) or "lists no formats"
 
 
 def display() -> list[Finding]:
