@@ -4,6 +4,8 @@ VENV ?= .venv
 LOWEST ?= .venv-lowest
 WHEEL ?= .venv-wheel
 RTX ?= .venv-rtx
+OPENVINO ?= .venv-openvino
+DOCS ?= .venv-docs
 DEMO_OUT ?= demo-output
 DEMO_ADDRESS ?= zmq://127.0.0.1:5560
 DEMO_FRAMES ?= 300
@@ -15,7 +17,7 @@ LOWEST_STAMP := $(LOWEST)/.installed
 LOWEST_TESTS := tests/stream tests/sources tests/sinks tests/runtime tests/test_types.py tests/test_client.py \
   tests/test_annotate.py tests/test_cache.py tests/test_imports.py tests/test_preprocess.py tests/test_live.py tests/test_download.py tests/test_public_api.py
 
-.PHONY: demo test test-lowest test-wheel proof proof-demo proof-base lint format bench soak ablation setup clean
+.PHONY: docs docs-serve demo test test-lowest test-wheel proof proof-demo proof-base lint format bench soak ablation setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,11 +25,13 @@ help:
 	@echo "make test         all tests"
 	@echo "make test-lowest  the tests without torch, on Python 3.10 with the lowest allowed versions"
 	@echo "make test-wheel   the wheel in a fresh environment, without torch"
-	@echo "make proof        the exported graphs through TensorRT for RTX, without a GPU (PROOF_SIZE=base: the paper's size)"
+	@echo "make proof        the exported graphs in other runtimes and through TensorRT's builder (PROOF_SIZE=base: paper size)"
+	@echo "make proof-ci     the part of it that CI runs, in three minutes"
 	@echo "make lint         ruff and mypy over the whole tree"
 	@echo "make bench        the benchmark table (BENCH_ARGS='--json FILE' keeps it)"
 	@echo "make soak         200,000 steps at full speed with faults by chance; fails when a bound on memory, latency or order does"
 	@echo "make ablation     the paper's ablations on the synthetic world, into docs/ablation.md (80 minutes on two cores)"
+	@echo "make docs         the documentation as a site, in site/; fails on a broken link (make docs-serve: while you write)"
 	@echo "make format       let ruff rewrite the code"
 
 setup: $(STAMP)
@@ -97,13 +101,24 @@ $(LOWEST_STAMP): pyproject.toml constraints-lowest.txt
 	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-# TensorRT for RTX parses and builds every exported graph, in an environment of its own (400 MB); no GPU is needed.
-# PROOF_SIZE=base: the paper's size, random weights, 6 GB in PROOF_OUT for the time.
+# What can be proved of the exported graphs without a GPU.  Each tool has an environment of its own; what could not be
+# installed is skipped and says so, but in proof-ci, where it fails.  PROOF_SIZE=base: the paper's size, random weights.
 PROOF_SIZE ?= demo
 PROOF_OUT ?= $(RTX)/bundles
+PROOF_TOOLS := $(RTX) $(OPENVINO)
+PROOF_RTX = $(PY) export/proof.py --rtx $(RTX)/bin/python
+PROOF_OPENVINO = $(PY) export/proof_openvino.py --openvino $(OPENVINO)/bin/python
+
+$(RTX)/.installed: PACKAGES = tensorrt_rtx==1.5.0.114
+$(OPENVINO)/.installed: PACKAGES = openvino==2026.4.1
+$(PROOF_TOOLS:=/.installed): $(STAMP)
+	@echo "setting up $(@D) (once)"
+	@test -x $(@D)/bin/python || $(PY) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: $(PACKAGES)
+	@touch $@
+
 proof: $(STAMP)
-	@test -x $(RTX)/bin/python || $(PYTHON) -m venv $(RTX)
-	@$(RTX)/bin/python -m pip install --quiet --disable-pip-version-check 'tensorrt_rtx==1.5.0.114'
+	@$(MAKE) --no-print-directory --keep-going $(PROOF_TOOLS:=/.installed) || echo "a tool could not be installed"
 	@$(MAKE) --no-print-directory proof-$(PROOF_SIZE)
 
 proof-demo:
@@ -111,7 +126,18 @@ proof-demo:
 	  $(PY) export/export.py --weights $$weights --precision $$precision --out $(PROOF_OUT)/$$weights-$$precision \
 	    --json docs/results/export.json || exit; \
 	done; done
-	@$(PY) export/proof.py $(PROOF_OUT)/demo*-fp* --rtx $(RTX)/bin/python --json docs/results/rtx.json
+	@$(PROOF_OPENVINO) $(PROOF_OUT)/demo*-fp* --weights demo demo-causal --json docs/results/openvino.json
+	@$(PROOF_RTX) $(PROOF_OUT)/demo*-fp* --json docs/results/rtx.json
+
+# The same with one architecture and fewer steps to export by, and without a way around a missing tool.
+proof-ci: $(PROOF_TOOLS:=/.installed)
+	@for weights in demo demo-causal; do for precision in fp32 fp16; do \
+	  $(PY) export/export.py --weights $$weights --precision $$precision --steps 8 \
+	    --out $(PROOF_OUT)/ci-$$weights-$$precision || exit; \
+	done; done
+	@$(PROOF_OPENVINO) --require $(PROOF_OUT)/ci-* --weights demo demo-causal
+	@$(PROOF_RTX) --require $(PROOF_OUT)/ci-* --architectures SM86
+	@HENASY_RTX_PYTHON=$(RTX)/bin/python HENASY_OPENVINO_PYTHON=$(OPENVINO)/bin/python $(PY) -m pytest tests/export/test_proof*.py
 
 proof-base:
 	@for size in base base-causal; do \
@@ -121,7 +147,9 @@ proof-base:
 	      --out $(PROOF_OUT)/$$size-$$precision --json docs/results/export-base.json || exit; \
 	  done; \
 	done
-	@$(PY) export/proof.py $(PROOF_OUT)/base*-fp* --rtx $(RTX)/bin/python --json docs/results/rtx-base.json
+	@$(PROOF_OPENVINO) $(PROOF_OUT)/base*-fp* --weights $(PROOF_OUT)/base.safetensors $(PROOF_OUT)/base-causal.safetensors \
+	  --steps 10 --json docs/results/openvino-base.json
+	@$(PROOF_RTX) $(PROOF_OUT)/base*-fp* --json docs/results/rtx-base.json
 	@rm -rf $(PROOF_OUT)/base*
 
 # What a user without a checkout has: the wheel and what it asks for, which is not torch.
@@ -134,5 +162,19 @@ test-wheel: $(STAMP)
 	@cd $(WHEEL) && bin/python -m henasy_stream.live --source world --headless --max-frames 60 --queries cup --record r.jsonl
 	@cd $(WHEEL) && grep -q '"label":"cup"' r.jsonl && du -sh dist/*.whl lib | sed 's/^/installed: /'
 
+# NO_MKDOCS_2_WARNING: the theme's notice that it is maintained until May 2027.
+docs docs-serve: export NO_MKDOCS_2_WARNING = 1
+docs: $(DOCS)/.installed
+	@$(DOCS)/bin/mkdocs build --quiet
+	@echo "site/index.html"
+
+docs-serve: $(DOCS)/.installed
+	@$(DOCS)/bin/mkdocs serve
+
+$(DOCS)/.installed: docs/requirements.txt
+	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(LOWEST) $(WHEEL) $(RTX) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(WHEEL) $(RTX) $(DOCS) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache
