@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from henasy_stream.checks.finding import Check, Finding, isolated
 
@@ -35,8 +35,7 @@ def each() -> Iterator[Finding]:
         check = Check(about=f"camera {listed}", function="cameras.camera", argument=listed, limit_s=_CAMERA_S)
         for finding in isolated(check):
             device, name = _parts(listed)
-            unanswered = {"device": device, "name": name, "by_id": None, "formats": [], "problem": finding.text}
-            yield dataclasses.replace(finding, facts=finding.facts or unanswered)
+            yield dataclasses.replace(finding, facts=finding.facts or _facts(device, name, problem=finding.text))
 
 
 def camera(listed: str) -> list[Finding]:
@@ -46,17 +45,15 @@ def camera(listed: str) -> list[Finding]:
 
     device, name = _parts(listed)
     about, stable = f"camera {device}", _v4l2.stable_name(device)
-    facts = {"device": device, "name": name, "by_id": stable, "formats": [], "problem": ""}
     try:
         _v4l2.check(device)
     except UserError as error:
         text = str(error).removeprefix(f"{device}: ")
-        return [Finding(mark="problem", about=about, text=text, facts=facts | {"problem": text})]
+        return [Finding(mark="problem", about=about, text=text, facts=_facts(device, name, stable, problem=text))]
     formats = _v4l2.formats(device)
     text = f"({name}) {'; '.join(readable(formats)) or 'lists no formats'}"
     remedy = f"--camera {stable} always means this camera" if stable else ""
-    facts["formats"] = [dataclasses.asdict(one) for one in formats]
-    return [Finding(about=about, text=text, remedy=remedy, facts=facts)]
+    return [Finding(about=about, text=text, remedy=remedy, facts=_facts(device, name, stable, formats))]
 
 
 def readable(formats: Sequence[Format]) -> list[str]:
@@ -66,6 +63,13 @@ def readable(formats: Sequence[Format]) -> list[str]:
         rates[one.fourcc, one.width, one.height].append(one.fps)
     largest = sorted(rates, key=lambda key: (key[0], -key[1] * key[2]))
     return [f"{code} {w}x{h} at {', '.join(f'{r:g}' for r in sorted(rates[code, w, h]))} fps" for code, w, h in largest]
+
+
+def _facts(
+    device: str, name: str, by_id: str | None = None, formats: Sequence[Format] = (), problem: str = ""
+) -> dict[str, Any]:
+    listed = [dataclasses.asdict(one) for one in formats]
+    return {"device": device, "name": name, "by_id": by_id, "formats": listed, "problem": problem}
 
 
 def _parts(listed: str) -> tuple[str, str]:

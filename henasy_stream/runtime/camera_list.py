@@ -17,10 +17,11 @@ def list_cameras(*, as_json: bool) -> int:
     if as_json:
         print(json.dumps([finding.facts for finding in cameras.each()], indent=1))
         return 0
-    number = 0
-    for number, finding in enumerate(cameras.each(), 1):
+    found = False
+    for finding in cameras.each():
+        found = True
         print("\n".join(_lines(finding.facts)), flush=True)
-    if not number:
+    if not found:
         print("no camera is connected; plug one in, or in a container pass --device /dev/video0")
     return 0
 

@@ -18,7 +18,8 @@ _v4l2.list_cameras = list
 CAMERAS = """
 import time
 from henasy_stream.sources import _v4l2
-_v4l2.list_cameras = lambda: ["/dev/null (Good One (C920))", "/dev/zero (hangs)", "/dev/full (unknown)", "/dev/gone (x)"]
+_v4l2.list_cameras = lambda: ["/dev/null (Good One (C920))", "/dev/zero (hangs)", "/dev/full (unknown)"]
+_v4l2.list_cameras = lambda listed=_v4l2.list_cameras(): [*listed, "/dev/gone (x)"]
 _v4l2.stable_name = lambda device: "/dev/v4l/by-id/usb-good" if device == "/dev/null" else None
 def formats(device):
     if device == "/dev/zero":
