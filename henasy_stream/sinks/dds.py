@@ -1,0 +1,121 @@
+"""Publishes to ROS 2 over DDS, without ROS: messages, masks and the annotated picture."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from henasy_stream.annotate import annotate
+from henasy_stream.ros import fields, topics
+from henasy_stream.ros.images import mask_image_fields, picture_fields
+from henasy_stream.ros.topics import Topic
+from henasy_stream.sinks.dds_node import DdsNode
+from henasy_stream.sinks.messages import Caption, Message, Meta, Status, Tracks
+from henasy_stream.types import Perception
+
+_log = logging.getLogger(__name__)
+
+DEBUG_IMAGE_PERIOD_S = 0.1
+"""Least time between two annotated pictures."""
+
+
+class DdsSink:
+    """Sends messages to a node's topics, as far as someone listens there.
+
+    Args:
+        node: whose topics; closed with this sink.
+        on_problem: called once with a line for the user when a message cannot be told in ROS's types; logs when None.
+    """
+
+    def __init__(self, node: DdsNode, *, on_problem: Callable[[str], None] | None = None) -> None:
+        self._node = node
+        self._on_problem = on_problem or _log.error
+        self._refused = 0
+        self._told: tuple[str, str] | None = None
+
+    @property
+    def not_sent(self) -> int:
+        """Messages that DDS or ROS's types had no room for."""
+        return self._node.not_sent + self._refused
+
+    @property
+    def subscribers(self) -> int:
+        """Readers of the topic that most are subscribed to."""
+        return max(self._node.listeners(topic) for topic in topics.TOPICS)
+
+    def send(self, batch: Sequence[Message]) -> None:
+        """Publishes the messages."""
+        for message in batch:
+            self._attempt(message)
+
+    def close(self) -> None:
+        """Leaves the domain."""
+        self._node.close()
+
+    def _attempt(self, message: Message) -> None:
+        try:
+            self._send(message)
+        except ValueError as error:
+            self._refused += 1
+            if self._refused == 1:
+                self._on_problem(f"publish ros2: {error}; such messages are left out and counted as not sent")
+
+    def _send(self, message: Message) -> None:
+        match message:
+            case Tracks():
+                self._publish(topics.TRACKS, lambda: fields.tracks_fields(message))
+                self._publish(topics.DETECTIONS, lambda: fields.detections_fields(message))
+            case Caption():
+                self._publish(topics.CAPTION, lambda: fields.caption_fields(message))
+            case Status():
+                name = f"{topics.NODE}: stream"
+                self._publish(topics.DIAGNOSTICS, lambda: fields.diagnostics_fields(message, name))
+            case Meta():
+                self._tell_model(message)
+
+    def _publish(self, topic: Topic, make: Callable[[], fields.Fields]) -> None:
+        if self._node.listeners(topic):
+            self._node.publish(topic, make())
+
+    def _tell_model(self, meta: Meta) -> None:
+        """Once a model, for readers now and later."""
+        model = (meta.model_id, meta.vocabulary_hash)
+        if model == self._told:
+            return
+        self._told = model
+        header = fields.header_fields(meta.published_ns, "")
+        self._node.publish(topics.LABEL_INFO, fields.label_info_fields(meta.vocabulary.nouns, header))
+        self._node.publish(topics.VISION_INFO, fields.vision_info_fields(*model, header))
+
+
+class DdsPictures:
+    """An output that sends masks and annotated frames to a node's topics, and makes none that nobody listens to.
+
+    Args:
+        node: whose topics; whoever made it closes it.
+        monotonic_s: the clock that the rate of pictures goes by.
+    """
+
+    def __init__(self, node: DdsNode, *, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._node = node
+        self._monotonic_s = monotonic_s
+        self._due_s = 0.0
+
+    def write(self, perception: Perception) -> None:
+        """Publishes the masks of a new result, and the frame if one is due.
+
+        Raises:
+            ValueError: the stamp is one that ROS cannot hold.
+        """
+        if perception.fresh and perception.masks is not None and self._node.listeners(topics.MASKS):
+            self._node.publish(topics.MASKS, mask_image_fields(perception))
+        now = self._monotonic_s()
+        if now >= self._due_s and self._node.listeners(topics.DEBUG_IMAGE):
+            self._due_s = now + DEBUG_IMAGE_PERIOD_S
+            frame = perception.frame
+            picture = annotate(frame, perception)
+            self._node.publish(topics.DEBUG_IMAGE, picture_fields(picture, frame.stamp_ns, frame.frame_id))
+
+    def close(self) -> None:
+        """Nothing to finish."""
