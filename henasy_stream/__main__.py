@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 from henasy_stream import __version__
 from henasy_stream.runtime.options import suggestion
@@ -10,9 +11,17 @@ from henasy_stream.runtime.options import suggestion
 COMMANDS = {
     "live": "watch a video stream; publish entities and captions",
     "doctor": "say what works on this machine and what does not",
+    "build-engine": "build what TensorRT executes, for this GPU",
+    "completion": "print what makes your shell complete these commands",
 }
+"""Each is a module of this package with `build_parser` and `main`."""
 
-USAGE = "usage: henasy COMMAND [options]\n\n" + "\n".join(f"  {name:<8}{text}" for name, text in COMMANDS.items())
+USAGE = "usage: henasy COMMAND [options]\n\n" + "\n".join(f"  {name:<14}{text}" for name, text in COMMANDS.items())
+
+
+def module(command: str) -> str:
+    """Where a command lives."""
+    return f"henasy_stream.{command.replace('-', '_')}"
 
 
 def main() -> int:
@@ -24,14 +33,9 @@ def main() -> int:
     if name == "--version":
         print(f"henasy-stream {__version__}")
         return 0
-    if name == "live":
-        from henasy_stream.live import main as live
-
-        return live(arguments)
-    if name == "doctor":
-        from henasy_stream.doctor import main as doctor
-
-        return doctor(arguments)
+    if name in COMMANDS:
+        code: int = import_module(module(name)).main(arguments)
+        return code
     print(f"henasy: unknown command {name!r}{suggestion(name, COMMANDS)} (see henasy --help)", file=sys.stderr)
     return 2
 

@@ -31,8 +31,8 @@ CHECKS = (
 _COLOURS = {"ok": "32", "note": "33", "problem": "31"}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """0 where the node can run, 1 where it cannot, 2 for wrong arguments, 130 interrupted."""
+def build_parser() -> Parser:
+    """The arguments."""
     parser = Parser(
         prog="doctor",
         description="Looks at this machine: libraries, what executes the network, cameras, display, ports, disk, ROS.",
@@ -40,8 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 where the node can run, 1 where it cannot, 2 for wrong arguments, 130 interrupted."""
     try:
-        options = parser.parse_args(argv)
+        options = build_parser().parse_args(argv)
     except UserError as error:
         print(f"doctor: {error}", file=sys.stderr)
         return 2
