@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 
 DEBUG_IMAGE_PERIOD_S = 0.1
 """Least time between two annotated pictures."""
+_PAUSE_S = 0.01
 
 
 class DdsSink:
@@ -48,6 +49,15 @@ class DdsSink:
         """Publishes the messages."""
         for message in batch:
             self._attempt(message)
+
+    def wait_subscribers(self, count: int, timeout_s: float) -> bool:
+        """Waits until `count` subscribers are there; False when the time is over."""
+        deadline = time.monotonic() + timeout_s
+        while self.subscribers < count:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_PAUSE_S)
+        return True
 
     def close(self) -> None:
         """Leaves the domain."""
