@@ -113,13 +113,14 @@ class _Change:
 
 
 class QueryDesk:
-    """Between the thread of the control socket, which calls `answer`, and the loop, which calls `apply`."""
+    """Between those who ask, from threads of their own, by `answer`, and the loop, which calls `apply`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._texts = engine.queries
         self._changes: queue.SimpleQueue[_Change] = queue.SimpleQueue()
         self._closed = False
+        self._asking = threading.Lock()
 
     def answer(self, request: Request) -> Reply:
         """Embeds what is new and waits until the loop has taken it, or `APPLY_S`.
@@ -129,12 +130,13 @@ class QueryDesk:
         """
         if self._closed:
             raise UserError("the node is stopping")
-        texts = wanted(request, self._texts)
-        if request.get is not None:
-            return Reply(ok=True, queries=texts)
-        change = _Change(self._engine.prepare_queries(texts))
-        self._texts = texts
-        self._changes.put(change)
+        with self._asking:  # two who add a text at the same time both get theirs
+            texts = wanted(request, self._texts)
+            if request.get is not None:
+                return Reply(ok=True, queries=texts)
+            change = _Change(self._engine.prepare_queries(texts))
+            self._texts = texts
+            self._changes.put(change)
         try:
             frame = change.frame.get(timeout=APPLY_S)
         except queue.Empty:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from time import perf_counter
 
 import numpy as np
+import numpy.typing as npt
 
 from henasy_stream.sinks.messages import Percentiles
 
@@ -43,6 +44,20 @@ class Latency:
             yield
         finally:
             self.add(stage, perf_counter() - start)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many durations were taken, by stage."""
+        return dict(self._counts)
+
+    def since(self, counts: Mapping[str, int]) -> dict[str, npt.NDArray[np.float64]]:
+        """Seconds by stage that were taken since `counts` was read, as many of them as are kept."""
+        out = {}
+        for stage, ring in self._rings.items():
+            end = self._counts[stage]
+            if new := min(end - counts[stage], len(ring)):
+                out[stage] = ring[np.arange(end - new, end) % len(ring)]
+        return out
 
     def percentiles(self) -> dict[str, Percentiles]:
         """Milliseconds by stage, for the stages that have run."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from henasy_stream.stream.engine import Engine
     from henasy_stream.stream.outside import OutsideBook
     from henasy_stream.stream.phrases import VerbNounPairs
+    from henasy_stream.web.page import LivePage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class Parts:
     zmq: ZmqSink | None
     control: ControlSocket | None
     entities: EntityFeed | None
+    page: LivePage | None
 
 
 def run(options: LiveOptions, reporter: Reporter | None = None) -> int:
@@ -87,11 +89,19 @@ def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Par
         zmq = ZmqSink(options.publish, allow_remote=options.publish_remote)
         stack.callback(zmq.close)
     control = _open_control(options, stack)
+    page = _open_page(options, stack)
     model = load(options.weights, options.backend, report=lambda line: reporter.say("weights", line))
     if options.resize is not None:
         model = replace(model, spec=replace(model.spec, resize=options.resize))
     return Parts(
-        source=source, model=model, queries=queries, phrases=phrases, zmq=zmq, control=control, entities=entities
+        source=source,
+        model=model,
+        queries=queries,
+        phrases=phrases,
+        zmq=zmq,
+        control=control,
+        entities=entities,
+        page=page,
     )
 
 
@@ -128,7 +138,12 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, service: Servic
     except Exception as error:  # noqa: BLE001 - the loop meets it again and counts it
         reporter.warn(f"warming up failed ({type(error).__name__}: {one_line(error)})")
     stack.enter_context(stop)
-    desk = _serve_queries(parts.control, engine, stack)
+    desk = _serve_queries(parts, engine, stack)
+    if parts.page is not None:
+        from henasy_stream.runtime.viewing import show_node
+
+        show_node(options, reporter, parts.page, parts.source, engine.spec, monitor, desk)
+        outputs.add("page", parts.page)
     service.ready()
     advanced = partial(service.advanced, monitor.line)
     _wait_for_subscribers(options, reporter, parts.zmq, stop, advanced)
@@ -192,13 +207,26 @@ def _open_control(options: LiveOptions, stack: ExitStack) -> ControlSocket | Non
     return control
 
 
-def _serve_queries(control: ControlSocket | None, engine: Engine, stack: ExitStack) -> QueryDesk | None:
-    if control is None:
+def _open_page(options: LiveOptions, stack: ExitStack) -> LivePage | None:
+    if not options.view:
+        if options.view_address is not None:
+            raise UserError("--view-address: no page is served; add --view")
+        return None
+    from henasy_stream.runtime.viewing import open_page
+
+    page = open_page(options)
+    stack.callback(page.close)
+    return page
+
+
+def _serve_queries(parts: Parts, engine: Engine, stack: ExitStack) -> QueryDesk | None:
+    if parts.control is None and parts.page is None:
         return None
     from henasy_stream.runtime.control import QueryDesk
 
     desk = QueryDesk(engine)
-    control.serve(desk.answer)
+    if parts.control is not None:
+        parts.control.serve(desk.answer)
     stack.callback(desk.close)
     return desk
 
@@ -298,7 +326,7 @@ def _open_pictures(
     if options.annotate is not None:
         video = VideoSink(Path(options.annotate).expanduser(), on_problem=reporter.warn)
         pictures.add("annotate", video)
-    shows = not options.headless
+    shows = not options.headless and not options.view
     if shows:
         shows, why = WindowSink.available()
         if shows:

@@ -50,6 +50,8 @@ class LiveOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     record: str | None = None
     annotate: str | None = None
     headless: bool = False
+    view: bool = False
+    view_address: str | None = None
     max_fps: Positive | None = None
     max_frames: Count | None = None
 

@@ -39,6 +39,9 @@ class LiveSource(SourceBase):
         what: "camera" or "stream", for messages.
         limits: when patience ends.
 
+    Attributes:
+        on_frame: called with every frame, from the grabber's thread, also with those that nobody reads; must be quick.
+
     Raises:
         UserError: the first attempt to connect fails.
     """
@@ -54,6 +57,7 @@ class LiveSource(SourceBase):
         self._what = what
         self._limits = limits
         self._lock = threading.Lock()
+        self.on_frame: Callable[[Frame], None] | None = None
         self._slot: Slot[Frame] = Slot(carry=_keep_reset)
         self._stamps = StampRule()
         self._freeze = Freeze(limits.freeze_s)
@@ -233,18 +237,19 @@ class LiveSource(SourceBase):
             if self._size not in (None, image.shape):
                 reset = reset or f"resolution changed to {image.shape[1]}x{image.shape[0]}"
             self._size = image.shape
-            self._slot.put(
-                Frame(
-                    image=image,
-                    stamp_ns=stamp_ns,
-                    index=self._frames_in,
-                    source=self.uri,
-                    clock="monotonic",
-                    stamp_source=self._stamps.source,
-                    reset=reset,
-                )
+            frame = Frame(
+                image=image,
+                stamp_ns=stamp_ns,
+                index=self._frames_in,
+                source=self.uri,
+                clock="monotonic",
+                stamp_source=self._stamps.source,
+                reset=reset,
             )
+            self._slot.put(frame)
             self._frames_in += 1
+        if self.on_frame is not None:
+            self.on_frame(frame)
 
     def _lose(self, grabber: Grabber, reason: str) -> None:
         with self._lock:

@@ -1,0 +1,65 @@
+"""Frames as JPEG, at most two sizes, each encoded once for all viewers, in a thread that yields to all others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import cv2
+
+from henasy_stream.types import Frame, UInt8Array
+
+Size = Literal["small", "full"]
+LONGER_SIDE: dict[Size, int] = {"small": 640, "full": 1280}
+"""Pixels; frames are never enlarged."""
+QUALITY = 80
+_NICE = 5
+
+
+def shrunk(image: UInt8Array, longest: int) -> UInt8Array:
+    """The picture (H, W, 3), smaller if its longer side is over `longest`."""
+    height, width = image.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def jpeg(image: UInt8Array, size: Size) -> bytes:
+    """A JPEG file of a picture (H, W, 3) RGB."""
+    bgr = cv2.cvtColor(shrunk(image, LONGER_SIDE[size]), cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+    assert done, f"OpenCV could not encode a JPEG of shape {bgr.shape}"
+    return data.tobytes()
+
+
+class Encoder:
+    """Encodes what viewers ask for; whoever asks for the same frame in the same size waits for the same JPEG."""
+
+    def __init__(self) -> None:
+        self._worker = ThreadPoolExecutor(1, "henasy-page-jpeg", initializer=_yield_to_others)
+        self._made: dict[Size, tuple[int, asyncio.Future[bytes]]] = {}
+
+    async def encoded(self, number: int, frame: Frame, size: Size) -> bytes:
+        """The JPEG of frame `number`."""
+        made = self._made.get(size)
+        if made is None or made[0] != number:
+            loop = asyncio.get_running_loop()
+            made = number, asyncio.ensure_future(loop.run_in_executor(self._worker, jpeg, frame.image, size))
+            self._made[size] = made
+        return await asyncio.shield(made[1])
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+
+def _yield_to_others() -> None:
+    """On Linux a thread has a niceness of its own: pictures for viewers come after the node's own work."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -1,0 +1,234 @@
+"""The server: files over HTTP, everything that moves over a WebSocket, all in one asyncio loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request as HttpRequest
+from websockets.http11 import Response
+
+import henasy_stream
+from henasy_stream.control import Request
+from henasy_stream.errors import UserError
+from henasy_stream.preprocess import View
+from henasy_stream.web import messages
+from henasy_stream.web.convert import result_message
+from henasy_stream.web.encoder import Encoder
+from henasy_stream.web.files import answer, assets, refusal
+from henasy_stream.web.gauge import Gauge
+from henasy_stream.web.history import History
+from henasy_stream.web.viewer import Viewer
+
+if TYPE_CHECKING:
+    from henasy_stream.types import Frame
+    from henasy_stream.web.address import Address
+    from henasy_stream.web.mailbox import Mailbox, Outcome
+    from henasy_stream.web.page import About
+
+MOST_VIEWERS = 16
+MOST_STRANGERS = 32
+"""Connections that have not said who they are."""
+STATE_S = 1.0
+SOCKET_PATH = "/live"
+_GOING_AWAY, _TRY_LATER = 1001, 1013
+
+_silent = logging.getLogger("henasy_stream.web.server.silent")
+_silent.disabled = True
+"""For websockets, which would log tracebacks of whatever strangers send, headers included."""
+
+
+class Server:
+    """All methods but `__init__` run in the loop's thread."""
+
+    def __init__(self, address: Address, mailbox: Mailbox, session: str) -> None:
+        self.encoder = Encoder()
+        self.number = 0
+        self.newest: Frame | None = None
+        self.viewers: set[Viewer] = set()
+        self._address = address
+        self._mailbox = mailbox
+        self._session = session
+        self._history = History()
+        self._about: About | None = None
+        self._gauge: Gauge | None = None
+        self._stopped = asyncio.Event()
+        self._broken = 0
+        self._strangers = 0
+
+    async def run(self, listener: socket.socket) -> None:
+        """Serves until `stop`."""
+        server = await serve(
+            self._connected,
+            sock=listener,
+            process_request=self._requested,
+            server_header=None,
+            compression=None,  # JPEG does not shrink, and deflating costs the node's cores
+            max_size=messages.MAX_MESSAGE_BYTES,
+            max_queue=8,
+            write_limit=256 * 1024,
+            open_timeout=5,
+            ping_interval=10,
+            ping_timeout=20,
+            close_timeout=1,
+            logger=_silent,
+        )
+        beat = asyncio.ensure_future(self._beat())
+        try:
+            await self._stopped.wait()
+            self._tell_state()
+            await asyncio.sleep(0.05)  # for the last messages
+        finally:
+            beat.cancel()
+            server.close(code=_GOING_AWAY, reason="the node stops")
+            await server.wait_closed()
+            self.encoder.close()
+
+    def stop(self) -> None:
+        """Ends `run`."""
+        self._stopped.set()
+
+    def attend(self, about: About) -> None:
+        """Shows a node."""
+        self._about = about
+        self._gauge = Gauge(about.monitor)
+        self._broadcast(self.greeting())
+
+    def take(self) -> None:
+        """Hands what is in the mailbox to the viewers."""
+        self.number, frame, outcomes = self._mailbox.take()
+        for outcome in outcomes:
+            self._broadcast_result(outcome)
+        if frame is not None:
+            self.newest = frame
+            for viewer in self.viewers:
+                viewer.frame_came()
+
+    def greeting(self) -> bytes:
+        """See `Hub.greeting`."""
+        about, history = self._about, self._history
+        spec = None if about is None else about.spec
+        return messages.pack(
+            messages.Greeting(
+                release=henasy_stream.__version__,
+                session=self._session,
+                source="" if about is None else about.source,
+                model="" if spec is None else spec.model_id,
+                capabilities=() if spec is None else tuple(sorted(spec.capabilities)),
+                synthetic=spec is not None and spec.synthetic,
+                queries=about is not None and about.answer is not None,
+                seen=history.seen,
+                actions=history.actions,
+                samples=history.samples,
+            )
+        )
+
+    def admits(self, token: str | None) -> bool:
+        """See `Hub.admits`."""
+        return self._address.admits_token(token)
+
+    async def ask(self, request: messages.Ask) -> messages.Reply:
+        """See `Hub.ask`; texts are embedded in a thread, so that the pictures go on meanwhile."""
+        about = self._about
+        if about is None or about.answer is None:
+            return messages.Reply(ask=request.ask, ok=False, error="nothing can be asked for here")
+        try:
+            wanted = Request(add=request.add, remove=request.remove)
+            done = await asyncio.to_thread(about.answer, wanted)
+        except Exception as error:  # noqa: BLE001 - embedding may fail in any way, and the page goes on
+            what = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            return messages.Reply(ask=request.ask, ok=False, error=f"{what}{' '.join(str(error).split())}"[:300])
+        return messages.Reply(ask=request.ask, ok=True, queries=done.queries)
+
+    def _requested(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
+        """Answers what is no WebSocket; None lets the handshake go on."""
+        headers = request.headers
+        if not self._address.admits_host(_only(headers.get_all("Host"))):
+            return refusal(HTTPStatus.MISDIRECTED_REQUEST, "this page is not known by that name")
+        origin, host = headers.get_all("Origin"), headers["Host"]
+        if origin and origin != [f"http://{host}"]:
+            return refusal(HTTPStatus.FORBIDDEN, "requests from other pages are refused")
+        path = request.path.partition("?")[0]
+        if path == SOCKET_PATH:
+            return None
+        asset = assets().get(path)
+        if asset is None:
+            return refusal(HTTPStatus.NOT_FOUND, "no such file")
+        return answer(HTTPStatus.OK, asset.body, asset.type)
+
+    async def _connected(self, connection: ServerConnection) -> None:
+        viewer = Viewer(connection, self)
+        self._strangers += 1
+        try:
+            if self._strangers > MOST_STRANGERS or not await viewer.admitted():
+                return
+        except ConnectionClosed:
+            return
+        finally:
+            self._strangers -= 1
+        if len(self.viewers) >= MOST_VIEWERS:
+            await connection.close(_TRY_LATER, f"{MOST_VIEWERS} viewers are here already")
+            return
+        self.viewers.add(viewer)
+        viewer.frame_came()
+        try:
+            await viewer.serve()
+        finally:
+            self.viewers.discard(viewer)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(STATE_S)
+            self._tell_state()
+
+    def _tell_state(self) -> None:
+        if self._about is None or self._gauge is None:
+            return
+        status, sample = self._about.monitor.status(), self._gauge.sample()
+        self._history.add_sample(sample)
+        for viewer in self.viewers:
+            state = messages.State(
+                state=status.state,
+                reason=status.reason,
+                since_ns=status.since_ns,
+                frames_in=status.frames_in,
+                frames_used=status.frames_used,
+                frames_dropped=status.frames_dropped,
+                frames_failed=status.frames_failed,
+                latency_ms=dict(status.latency_ms),
+                sample=sample,
+                viewers=len(self.viewers),
+                missed_frames=viewer.missed_frames,
+                missed_results=viewer.missed_results + self._mailbox.missed_results,
+            )
+            viewer.queue(messages.pack(state))
+
+    def _broadcast_result(self, outcome: Outcome) -> None:
+        about = self._about
+        if about is None:
+            return
+        spec = about.spec
+        view = View.plan(outcome.height, outcome.width, spec.image_size, spec.resize, about.rotate)
+        try:
+            result, payload = result_message(outcome.perception, outcome.width, outcome.height, view)
+        except ValueError:
+            self._broken += 1  # the node's own outputs tell it
+            return
+        self._history.add(result)
+        self._broadcast(messages.pack(result, payload))
+
+    def _broadcast(self, packed: bytes) -> None:
+        for viewer in self.viewers:
+            viewer.queue(packed)
+
+
+def _only(values: Iterable[str]) -> str | None:
+    """The value of a header that must be there once."""
+    found = list(values)
+    return found[0] if len(found) == 1 else None

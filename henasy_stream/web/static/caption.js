@@ -1,0 +1,21 @@
+// What is being done, in large letters, and what else it might be.
+
+import { $, dot, element, percent } from "./dom.js";
+
+let told = "";
+
+export function showCaption(result) {
+  const caption = result?.caption ?? null;
+  const key = caption ? JSON.stringify([caption, result.colours]) : "";
+  if (key === told) return;
+  told = key;
+  if (!caption) {
+    $("caption").replaceChildren(element("span", { className: "none" }, "No action now"));
+    $("alternatives").replaceChildren();
+    return;
+  }
+  const dots = caption.track_ids.filter((id) => id in result.colours).map((id) => dot(result.colours[id]));
+  $("caption").replaceChildren(...dots, caption.text, element("small", {}, percent(caption.score)));
+  const others = caption.alternatives.slice(0, 4).map(([text, score]) => element("li", {}, text, element("b", {}, percent(score))));
+  $("alternatives").replaceChildren(...others);
+}

@@ -1,0 +1,129 @@
+// Actions and identities over time, on one axis that ends now.
+
+import { $, sized, theme } from "./dom.js";
+import { fit } from "./overlay.js";
+
+const LENGTHS_S = [15, 30, 60, 120, 300, 600], GAP_NS = 2e9, KEPT_NS = 610e9, KEPT = 500;
+
+export class Timeline {
+  constructor() {
+    this.length = 2;
+    this.clear();
+  }
+
+  clear() {
+    this.actions = [];
+    this.open = null;
+    this.seen = new Map();
+    this.newest = null;
+  }
+
+  /** What happened before this page came. */
+  begin(greeting) {
+    this.clear();
+    this.actions = greeting.actions.filter((a) => a.final);
+    this.open = greeting.actions.find((a) => !a.final) ?? null;
+    for (const { spans, ...track } of greeting.seen) this.seen.set(track.id, { ...track, spans: spans.map((s) => [...s]) });
+  }
+
+  add(result) {
+    const now = result.stamp_ns;
+    if (this.newest !== null && now < this.newest - GAP_NS) this.clear();
+    this.newest = now;
+    this.actions.push(...result.closed);
+    this.open = result.caption;
+    for (const t of result.tracks) {
+      if (t.state !== "new" && t.state !== "tracked") continue;
+      const known = this.seen.get(t.id) ?? { id: t.id, spans: [] };
+      Object.assign(known, { label: t.label, query: t.query, colour: result.colours[t.id] });
+      this.seen.set(t.id, known);
+      const last = known.spans.at(-1);
+      if (last && now - last[1] <= GAP_NS) last[1] = now;
+      else known.spans.push([now, now]);
+    }
+    this.forget(now - KEPT_NS);
+  }
+
+  forget(before) {
+    while (this.actions.length > KEPT || (this.actions.length && this.actions[0].end_ns < before)) this.actions.shift();
+    for (const [id, t] of this.seen) {
+      if (t.spans.at(-1)[1] < before || this.seen.size > KEPT) this.seen.delete(id);
+      else if (t.spans.length > KEPT) t.spans.shift();
+    }
+  }
+
+  zoom(by) {
+    this.length = Math.min(LENGTHS_S.length - 1, Math.max(0, this.length + by));
+    const s = LENGTHS_S[this.length];
+    $("length").textContent = s < 120 ? `${s} s` : `${s / 60} min`;
+  }
+
+  draw(now, chosen) {
+    const { context: c, width, height } = sized($("timeline")), ink = theme();
+    const gutter = Math.min(150, Math.max(84, 0.12 * width)), axis = 20, lane = 30;
+    const length = LENGTHS_S[this.length] * 1e9, start = now - length;
+    const x = (ns) => gutter + ((Math.min(now, Math.max(start, ns)) - start) / length) * (width - gutter);
+    c.textBaseline = "middle";
+    this.drawAxis(c, ink, gutter, width, height, axis);
+    c.font = "500 14px Inter, sans-serif";
+    c.fillStyle = ink.ink2;
+    c.fillText("Action", 0, lane / 2 + 1);
+    const actions = this.open ? [...this.actions, this.open] : this.actions;
+    for (const action of actions) {
+      if (action.end_ns < start || action.start_ns > now) continue;
+      const isOpen = action === this.open;
+      const left = x(action.start_ns), right = isOpen ? x(now) : x(action.end_ns);
+      c.fillStyle = isOpen ? ink.accent : ink.line;
+      c.beginPath();
+      c.roundRect(left + 0.5, 2, Math.max(2, right - left - 1.5), lane - 4, 4);
+      c.fill();
+      c.fillStyle = isOpen ? ink.panel : ink.ink;
+      c.font = `${isOpen ? 600 : 450} 13.5px Inter, sans-serif`;
+      const text = right - left > 40 ? fit(c, action.text, right - left - 14) : "";
+      if (text.length > 3) c.fillText(text, left + 7, lane / 2 + 1);
+    }
+    this.drawSeen(c, ink, { now, start, x, gutter, top: lane + 5, bottom: height - axis, chosen });
+  }
+
+  drawAxis(c, ink, gutter, width, height, axis) {
+    const s = LENGTHS_S[this.length], parts = width < 600 ? 2 : 4;
+    c.font = "400 12.5px Inter, sans-serif";
+    for (let i = 0; i <= parts; i++) {
+      const at = gutter + (i / parts) * (width - gutter), ago = s - (i / parts) * s;
+      c.fillStyle = ink.line;
+      c.fillRect(Math.min(Math.round(at), width - 1), 0, 1, height - axis);
+      c.fillStyle = ink.ink3;
+      c.textAlign = i === 0 ? "left" : i === parts ? "right" : "center";
+      c.fillText(ago === 0 ? "now" : ago >= 120 ? `${+(ago / 60).toFixed(1)} min ago` : `${+ago.toFixed(1)} s ago`, at, height - axis / 2 + 1);
+    }
+    c.textAlign = "left";
+  }
+
+  drawSeen(c, ink, { now, start, x, gutter, top, bottom, chosen }) {
+    const room = bottom - top;
+    const seen = [...this.seen.values()].filter((t) => t.spans.at(-1)[1] >= start && t.spans[0][0] <= now);
+    // Whoever is here comes first, by id, so that rows stay where they are.
+    const here = (t) => now - t.spans.at(-1)[1] <= GAP_NS;
+    seen.sort((p, q) => here(q) - here(p) || (here(p) ? p.id - q.id : q.spans.at(-1)[1] - p.spans.at(-1)[1]));
+    const row = Math.min(24, Math.max(17, room / Math.max(1, seen.length)));
+    const shown = seen.slice(0, Math.max(1, Math.floor(room / row)));
+    const hidden = seen.length - shown.length;
+    shown.forEach((t, i) => {
+      const y = top + i * row, faded = chosen !== null && chosen !== t.id;
+      c.globalAlpha = faded ? 0.35 : 1;
+      c.font = `${here(t) ? 500 : 400} 14px Inter, sans-serif`;
+      c.fillStyle = here(t) ? ink.ink : ink.ink3;
+      const name = i === shown.length - 1 && hidden > 0 ? `${hidden + 1} more …` : `${t.query ?? t.label} · ${t.id}`;
+      c.fillText(fit(c, name, gutter - 10), 0, y + row / 2);
+      c.fillStyle = t.colour;
+      for (const [from, to] of t.spans) {
+        if (to < start || from > now) continue;
+        const left = x(from), right = x(to === t.spans.at(-1)[1] && here(t) ? now : to);
+        c.beginPath();
+        c.roundRect(left, y + row / 2 - 4.5, Math.max(3, right - left), 9, 3);
+        c.fill();
+      }
+      c.globalAlpha = 1;
+    });
+  }
+}
