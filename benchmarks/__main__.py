@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import importlib
 import json
@@ -20,6 +19,8 @@ from rich.table import Table
 import benchmarks
 from benchmarks import Result
 from henasy_stream import __version__
+from henasy_stream._arguments import Parser
+from henasy_stream.errors import UserError
 
 
 def modules() -> list[str]:
@@ -51,13 +52,16 @@ def table(results: dict[str, list[Result]]) -> Table:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the named modules, or all; 1 when one of them failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = Parser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("only", nargs="*", metavar="MODULE", help=f"of {', '.join(modules())} (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
-    arguments = parser.parse_args(argv)
-    unknown = set(arguments.only) - set(modules())
-    if unknown:
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(modules())}")
+    try:
+        arguments = parser.parse_args(argv)
+        if unknown := set(arguments.only) - set(modules()):
+            raise UserError(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(modules())}")
+    except UserError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
     console, results, failed = Console(), {}, False
     for name in arguments.only or modules():
         started = time.monotonic()

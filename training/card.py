@@ -7,7 +7,6 @@ Every number of the card comes from these files.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
@@ -17,7 +16,9 @@ from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from training.losses import PAPER_LOSSES  # noqa: E402 - imports start from the root
+from henasy_stream._arguments import Parser  # noqa: E402 - imports start from the root
+from henasy_stream.errors import UserError  # noqa: E402
+from training.losses import PAPER_LOSSES  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 CARD = ROOT / "henasy_stream" / "weights" / "demo.md"
@@ -188,15 +189,13 @@ def _beside(window: dict[str, Any], causal: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """0 written, 2 no scores."""
-    parser = argparse.ArgumentParser(
-        prog="card.py", description="Write the card of the demo weights from measured scores."
-    )
+    parser = Parser(prog="card.py", description="Write the card of the demo weights from measured scores.")
     parser.add_argument("results", type=Path, nargs="?", default=ROOT / "docs" / "results" / "demo")
     parser.add_argument("--out", type=Path, default=CARD)
-    options = parser.parse_args(argv)
     try:
+        options = parser.parse_args(argv)
         options.out.write_text(render(options.results, seed_of(WEIGHTS)))
-    except FileNotFoundError as error:
+    except (UserError, FileNotFoundError) as error:
         print(f"card: {error}", file=sys.stderr)
         return 2
     return 0

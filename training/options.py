@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import importlib
 import math
@@ -15,6 +14,7 @@ from pathlib import Path
 import tyro
 
 import training.recipes
+from henasy_stream._arguments import Parser
 from henasy_stream.config import HenasyConfig, VocabularyConfig
 from henasy_stream.errors import UserError
 from henasy_stream.loading import weights_file
@@ -64,12 +64,12 @@ def weights_of(name: str) -> Path:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """The options of a command line; exits with 0 after `--help` and with 2 for an option that there is not.
+    """The options of a command line; exits with 0 after `--help` and with 2 for a field that the recipe does not have.
 
     Raises:
         UserError: another mistake.
     """
-    parser = argparse.ArgumentParser(prog="pretrain.py", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="pretrain.py", add_help=False, allow_abbrev=False)
     parser.add_argument("--recipe", default="")
     parser.add_argument("--data", default="")
     parser.add_argument("--out", type=Path, default=None)
@@ -134,7 +134,7 @@ def _with_sizes_of_weights(recipe: Recipe, argv: Sequence[str]) -> Recipe:
     """A recipe that fits any weights takes the model of those to start from, not their words and calibration."""
     if not recipe.model_of_init:
         return recipe
-    parser = argparse.ArgumentParser(prog="pretrain.py", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="pretrain.py", add_help=False, allow_abbrev=False)
     parser.add_argument("--init", default=recipe.init)
     init: str = parser.parse_known_args(argv)[0].init
     if not init:

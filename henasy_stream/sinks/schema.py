@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from henasy_stream._arguments import Parser
+from henasy_stream.errors import UserError
 from henasy_stream.sinks.incoming import Entities
 from henasy_stream.sinks.messages import PREFIX, TYPES, Message
 
@@ -35,10 +36,14 @@ def _text(schema: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m henasy_stream.sinks.schema", description=__doc__)
+    parser = Parser(prog="python -m henasy_stream.sinks.schema", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the schemas are")
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a file there differs")
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except UserError as error:
+        print(f"schema: {error}", file=sys.stderr)
+        return 2
     texts = {options.out / name: _text(schema) for name, schema in schemas().items()}
     if options.check:
         stale = [path for path, text in texts.items() if not path.is_file() or path.read_text("utf-8") != text]

@@ -11,6 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+def test_no_command_has_a_parser_of_its_own() -> None:
+    for folder in ("henasy_stream", "training", "export", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            own = "argparse.ArgumentParser(" in path.read_text("utf-8")
+            # What runs on another machine by itself has no package to import from.
+            assert not own or path.name in ("_arguments.py", "verify_on_gpu.py"), path
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "told"),
     [
@@ -21,6 +29,12 @@ ROOT = Path(__file__).parents[2]
         ("export/proof.py", ["somewhere"], "--rtx"),
         ("export/random_weights.py", ["huge", "--out", "x"], "huge"),
         ("training/ship.py", ["weights.safetensors"], "name"),
+        ("training/prepare.py", ["chnks"], "chunks"),
+        ("training/evaluate.py", ["wrld"], "world"),
+        ("training/card.py", ["--x"], "--x"),
+        ("training/ablation.py", ["--jobs", "many"], "--jobs"),
+        ("training/fit_relations.py", ["--streams", "0"], "--streams"),
+        ("training/calibrate.py", ["--streams", "many"], "--streams"),
     ],
 )
 def test_a_mistake_is_one_line(script: str, arguments: list[str], told: str, tmp_path: Path) -> None:

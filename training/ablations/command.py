@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
+from henasy_stream._arguments import Parser
 from henasy_stream.errors import UserError
 from training.ablations.jobs import Job, run_jobs
 from training.ablations.rows import ROOT, TABLES, Row, Table
@@ -89,7 +90,7 @@ class Plan:
 
 
 def _arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ablation.py",
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -197,9 +198,9 @@ def _show(table: Table, console: Console) -> None:
 
 def ablation_main(argv: Sequence[str]) -> int:
     """0 all done, 1 a run failed, 2 a mistake in the arguments, 3 stopped by --minutes, 130 by Ctrl-C."""
-    own, rest = _arguments(argv)
     console = Console(stderr=True)
     try:
+        own, rest = _arguments(argv)
         plan = _plan(own, rest)
         if own.list:
             _show(plan.table, Console())

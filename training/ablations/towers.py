@@ -9,7 +9,6 @@ named boxes of single frames (CLIP's part), then from clips and their narrations
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -21,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 
+from henasy_stream._arguments import Parser
+from henasy_stream.errors import UserError
 from henasy_stream.model.checkpoints import save_weights
 from henasy_stream.model.henasy import Henasy
 from henasy_stream.sources.world import NOUNS, VERBS
@@ -91,7 +92,7 @@ def score_towers(model: Henasy, pool: WorldPool) -> dict[str, float]:
 
 def main(argv: Sequence[str]) -> int:
     """Writes the scores, then the towers as weights of kind lavila."""
-    parser = argparse.ArgumentParser(prog="python -m training.ablations.towers", allow_abbrev=False)
+    parser = Parser(prog="python -m training.ablations.towers", allow_abbrev=False)
     parser.add_argument("--towers-out", type=Path, required=True)
     parser.add_argument("--scores", type=Path, required=True)
     parser.add_argument("--split", default="heldout")
@@ -127,4 +128,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        print(f"towers: {error}", file=sys.stderr)
+        sys.exit(2)

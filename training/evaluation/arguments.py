@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from henasy_stream._arguments import Parser
 from training.data.chunks import LAYOUTS
 from training.evaluation.templates import TEMPLATES
 from training.preparation.arguments import from_one
@@ -13,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "henasy_stream" / "weights" / "demo.safetensors"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """One subcommand for each table of the paper; those of the synthetic world and `own` beside them."""
-    top = argparse.ArgumentParser(prog="evaluate.py", description="Scores of a model or of a record.")
+    top = Parser(prog="evaluate.py", description="Scores of a model or of a record.")
     commands = top.add_subparsers(dest="command", required=True)
 
     world = commands.add_parser("world", help="held-out clips of the synthetic world")

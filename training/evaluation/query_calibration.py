@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from henasy_stream._arguments import Parser
 from henasy_stream.errors import UserError
 from henasy_stream.loading import load, weights_file
 from henasy_stream.model.checkpoints import write_atomically
@@ -72,16 +72,14 @@ def keep(calibration: QueryCalibration, config: Path) -> None:
 
 def calibrate_main(argv: Sequence[str]) -> int:
     """0 done, 2 a mistake in the arguments."""
-    parser = argparse.ArgumentParser(
-        prog="calibrate.py", description="Fit how sure answers to queries are, on the synthetic world."
-    )
+    parser = Parser(prog="calibrate.py", description="Fit how sure answers to queries are, on the synthetic world.")
     parser.add_argument("--weights", default="demo", help="default: the weights that ship with the package")
     parser.add_argument("--streams", type=int, default=20, help="how many, of split validation (default 20)")
     parser.add_argument("--seconds", type=float, default=60, help="length of a stream (default 60)")
     parser.add_argument("--seed", type=int, default=0, help="of the first stream (default 0)")
     parser.add_argument("--dry-run", action="store_true", help="print it and keep nothing")
-    options = parser.parse_args(argv)
     try:
+        options = parser.parse_args(argv)
         model = load(options.weights)
         if "entities" not in model.capabilities or not model.spec.synthetic:
             raise UserError(

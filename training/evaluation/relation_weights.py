@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from henasy_stream._arguments import Parser
 from henasy_stream.errors import UserError
 from henasy_stream.stream import relation_weights
 from henasy_stream.stream.relation_weights import Weights
@@ -19,14 +20,14 @@ SPLIT = "validation"
 
 def fit_main(argv: Sequence[str]) -> int:
     """0 done, 2 a mistake in the arguments."""
-    parser = argparse.ArgumentParser(prog="fit_relations.py", description="Weights of the evidence of relations.")
+    parser = Parser(prog="fit_relations.py", description="Weights of the evidence of relations.")
     parser.add_argument("--weights", default="demo", help="of the network; default: those of the package")
     parser.add_argument("--streams", type=from_one, default=16, help="how many, twice (default 16)")
     parser.add_argument("--seconds", type=from_one, default=60, help="length of a stream (default 60)")
     parser.add_argument("--seed", type=int, default=FIRST_SEED, help=f"of the first stream (default {FIRST_SEED})")
     parser.add_argument("--out", type=Path, default=Path(relation_weights.__file__), help="default: the package's own")
-    options = parser.parse_args(argv)
     try:
+        options = parser.parse_args(argv)
         text = options.out.read_text("utf-8") if options.out.exists() else _template()
         options.out.write_text(rewritten(text, *_fitted(options)), "utf-8")
     except (UserError, OSError) as error:

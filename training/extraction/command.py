@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from henasy_stream._arguments import Parser
 from henasy_stream.errors import UserError, debugging
 from training.data.chunks import LAYOUTS, VideoStore
 from training.data.ego4d import ClipSpan, Query, read_moments, read_nlq
@@ -24,8 +25,8 @@ from training.preparation.arguments import from_one
 from training.progress import progress_bar
 
 
-def _parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
+def _parser() -> Parser:
+    top = Parser(
         prog="extract.py",
         description="Features of Ego4D's clips, one <clip_uid>.pt each, (windows, width) float32.  torchrun's "
         "workers share the clips; the same command, with any number of workers, goes on where one stopped.",

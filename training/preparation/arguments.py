@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from henasy_stream._arguments import Parser
 from training.preparation.chunking import SHORT_SIDES
 from training.preparation.encoding import CODECS
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """One subcommand for each step; `own` does all of them."""
-    top = argparse.ArgumentParser(prog="prepare.py", description="Make annotations and videos ready for training.")
+    top = Parser(prog="prepare.py", description="Make annotations and videos ready for training.")
     commands = top.add_subparsers(dest="command", required=True)
 
     chunks = commands.add_parser("chunks", help="cut and resize videos")
