@@ -20,15 +20,20 @@ def hex_colour(track_id: int) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour_of(track_id))
 
 
-def result_message(perception: Perception, width: int, height: int, view: View | None) -> tuple[Result, bytes]:
-    """A perception of a frame of that size, and the bytes of its masks.
+def result_message(perception: Perception, view: View) -> tuple[Result, bytes]:
+    """A perception, and the bytes of its masks.
+
+    Args:
+        perception: its picture does not matter.
+        view: what the model sees of the frame.
 
     Raises:
         ValueError: something in it is no finite number.
     """
+    width, height = perception.frame.width, perception.frame.height
     tracks = tuple(track_message(t, width=width, height=height, with_embedding=False) for t in perception.tracks)
     layout, payload = (None, b"") if perception.masks is None else _masks(perception.masks)
-    sees_all = view is None or view.region == (0, 0, width, height)
+    sees_all = view.region == (0, 0, width, height)
     message = Result(
         index=perception.frame.index,
         stamp_ns=perception.stamp_ns,
@@ -43,7 +48,7 @@ def result_message(perception: Perception, width: int, height: int, view: View |
         closed=tuple(action(caption) for caption in perception.closed),
         reset=perception.reset,
         notice=perception.notice,
-        visible=None if sees_all or view is None else tuple(map(tuple, view.visible_polygon.tolist())),
+        visible=None if sees_all else tuple(map(tuple, view.visible_polygon.tolist())),
         masks=layout,
     )
     return message, payload

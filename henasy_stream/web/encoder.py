@@ -1,4 +1,4 @@
-"""Frames as JPEG, at most two sizes, each encoded once for all viewers, in a thread that yields to all others."""
+"""Frames as JPEG in few sizes, each encoded once for whoever wants it, in a thread that yields to all others."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import cv2
 
 from henasy_stream.types import Frame, UInt8Array
 
-Size = Literal["small", "full"]
-LONGER_SIDE: dict[Size, int] = {"small": 640, "full": 1280}
+Size = Literal["small", "full", "source"]
+LONGER_SIDE: dict[Size, float] = {"small": 640, "full": 1280, "source": float("inf")}
 """Pixels; frames are never enlarged."""
 QUALITY = 80
 _NICE = 5
 
 
-def shrunk(image: UInt8Array, longest: int) -> UInt8Array:
+def shrunk(image: UInt8Array, longest: float) -> UInt8Array:
     """The picture (H, W, 3), smaller if its longer side is over `longest`."""
     height, width = image.shape[:2]
     scale = longest / max(height, width)
@@ -42,15 +42,17 @@ class Encoder:
     """Encodes what viewers ask for; whoever asks for the same frame in the same size waits for the same JPEG."""
 
     def __init__(self) -> None:
-        self._worker = ThreadPoolExecutor(1, "henasy-page-jpeg", initializer=_yield_to_others)
-        self._made: dict[Size, tuple[int, asyncio.Future[bytes]]] = {}
+        self._worker = ThreadPoolExecutor(1, "henasy-page-jpeg", initializer=yield_to_others)
+        self._made: dict[Size, tuple[Frame, asyncio.Future[bytes]]] = {}
 
-    async def encoded(self, number: int, frame: Frame, size: Size) -> bytes:
-        """The JPEG of frame `number`."""
+    async def encoded(self, frame: Frame, size: Size) -> bytes:
+        """The JPEG of the frame."""
+        if size == "source" and max(frame.width, frame.height) <= LONGER_SIDE["full"]:
+            size = "full"
         made = self._made.get(size)
-        if made is None or made[0] != number:
+        if made is None or made[0] is not frame:
             loop = asyncio.get_running_loop()
-            made = number, asyncio.ensure_future(loop.run_in_executor(self._worker, jpeg, frame.image, size))
+            made = frame, asyncio.ensure_future(loop.run_in_executor(self._worker, jpeg, frame.image, size))
             self._made[size] = made
         return await asyncio.shield(made[1])
 
@@ -59,7 +61,7 @@ class Encoder:
         self._worker.shutdown(wait=False, cancel_futures=True)
 
 
-def _yield_to_others() -> None:
-    """On Linux a thread has a niceness of its own: pictures for viewers come after the node's own work."""
+def yield_to_others() -> None:
+    """Has this thread come after the node's own work: on Linux each has a niceness of its own."""
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -1,4 +1,4 @@
-"""Between the node's threads, which never wait, and the page's thread: the newest frame, and a few results."""
+"""Between the node's threads, which never wait, and the page's thread: the newest of all, and a few results."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ if TYPE_CHECKING:
     from henasy_stream.types import Frame, Perception
 
 KEPT_RESULTS = 64
-_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Outcome:
-    """A perception without its picture, whose size in pixels is kept."""
+class Mail:
+    """What is new: `frames` came so far, `frame` and `perception` are the newest, None if they were taken before.
 
-    perception: Perception
-    width: int
-    height: int
+    `results` are all perceptions since then that say something new; their pictures are black.
+    """
+
+    frames: int
+    frame: Frame | None
+    perception: Perception | None
+    results: tuple[Perception, ...]
 
 
 class Mailbox:
-    """One slot for the newest frame; a frame that nobody took is replaced.  Results wait in order, a few of them.
+    """One slot for the newest frame and perception, which are replaced.  Results wait in order, a few of them.
 
     Args:
         wake: called from the node's threads when something new is there; must be quick.
@@ -39,7 +42,8 @@ class Mailbox:
         self._wake = wake
         self._lock = threading.Lock()
         self._frame: Frame | None = None
-        self._results: deque[Outcome] = deque()
+        self._perception: Perception | None = None
+        self._results: deque[Perception] = deque()
         self._woken = False
 
     def put_frame(self, frame: Frame) -> None:
@@ -49,27 +53,35 @@ class Mailbox:
             self._frame = frame
         self._ring()
 
-    def put_result(self, perception: Perception) -> None:
-        """Leaves a result; with too many waiting the oldest is lost and counted."""
-        frame = perception.frame
-        light = replace(perception, frame=replace(frame, image=_NO_IMAGE))
+    def put_perception(self, perception: Perception, *, is_news: bool) -> None:
+        """Leaves a perception; with too many news waiting the oldest is lost and counted."""
         with self._lock:
-            if len(self._results) == KEPT_RESULTS:
-                self._results.popleft()
-                self.missed_results += 1
-            self._results.append(Outcome(perception=light, width=frame.width, height=frame.height))
+            self._perception = perception
+            if is_news:
+                if len(self._results) == KEPT_RESULTS:
+                    self._results.popleft()
+                    self.missed_results += 1
+                self._results.append(_without_picture(perception))
         self._ring()
 
-    def take(self) -> tuple[int, Frame | None, list[Outcome]]:
-        """How many frames came so far, the newest if it was not taken before, and the results since the last call."""
+    def take(self) -> Mail:
+        """What came since the last call."""
         with self._lock:
             self._woken = False
-            frame, self._frame = self._frame, None
-            results = list(self._results)
+            mail = Mail(
+                frames=self.frames, frame=self._frame, perception=self._perception, results=tuple(self._results)
+            )
+            self._frame = self._perception = None
             self._results.clear()
-            return self.frames, frame, results
+            return mail
 
     def _ring(self) -> None:
         if not self._woken:  # two rings in a race are one too many, not one too few
             self._woken = True
             self._wake()
+
+
+def _without_picture(perception: Perception) -> Perception:
+    frame = perception.frame
+    black = np.broadcast_to(np.zeros(3, np.uint8), frame.image.shape)  # one pixel in memory, the size is kept
+    return replace(perception, frame=replace(frame, image=black))

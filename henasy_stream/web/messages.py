@@ -164,6 +164,17 @@ class Reply(Head, frozen=True, kw_only=True, tag="reply"):
     error: str | None = None
 
 
+class Saved(Head, frozen=True, kw_only=True, tag="saved"):
+    """All pieces of a file were sent, or `error` says why not."""
+
+    size: int = 0
+    error: str | None = None
+
+
+class Piece(Head, frozen=True, kw_only=True, tag="piece"):
+    """The payload is the next part of a file."""
+
+
 Text = Annotated[str, msgspec.Meta(max_length=4 * MAX_TEXT)]
 
 
@@ -199,7 +210,13 @@ class Ask(Said, frozen=True, kw_only=True, tag="ask"):
     remove: Annotated[tuple[Text, ...], msgspec.Meta(max_length=MAX_QUERIES)] = ()
 
 
-FromBrowser = Hello | Wish | Ack | Ask
+class Save(Said, frozen=True, kw_only=True, tag="save"):
+    """On a connection of its own: the last half minute as a file, which comes in pieces before `Saved`."""
+
+    format: Literal["mcap", "mp4"]
+
+
+FromBrowser = Hello | Wish | Ack | Ask | Save
 _decoder: msgspec.json.Decoder[FromBrowser] = msgspec.json.Decoder(FromBrowser)
 
 

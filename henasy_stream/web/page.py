@@ -79,8 +79,8 @@ class LivePage:
         """Takes what one step made of a frame: two assignments and, if nobody did before, a wake-up call."""
         if not self._tapped:
             self._mailbox.put_frame(perception.frame)
-        if perception.fresh or perception.closed or perception.reset is not None:
-            self._mailbox.put_result(perception)
+        is_news = perception.fresh or bool(perception.closed) or perception.reset is not None
+        self._mailbox.put_perception(perception, is_news=is_news)
 
     def close(self) -> None:
         """Tells the viewers that the node stops, and frees the port."""

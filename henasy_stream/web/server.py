@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Iterable
@@ -24,19 +25,20 @@ from henasy_stream.web.encoder import Encoder
 from henasy_stream.web.files import answer, assets, refusal
 from henasy_stream.web.gauge import Gauge
 from henasy_stream.web.history import History
-from henasy_stream.web.viewer import Viewer
+from henasy_stream.web.recorder import Recorder, formats, save
+from henasy_stream.web.viewer import Viewer, admitted
 
 if TYPE_CHECKING:
-    from henasy_stream.types import Frame
+    from henasy_stream.types import Frame, Perception
     from henasy_stream.web.address import Address
-    from henasy_stream.web.mailbox import Mailbox, Outcome
+    from henasy_stream.web.mailbox import Mailbox
     from henasy_stream.web.page import About
 
 MOST_VIEWERS = 16
 MOST_STRANGERS = 32
 """Connections that have not said who they are."""
 STATE_S = 1.0
-SOCKET_PATH = "/live"
+SOCKET_PATH, SAVE_PATH = "/live", "/save"
 _GOING_AWAY, _TRY_LATER = 1001, 1013
 
 _silent = logging.getLogger("henasy_stream.web.server.silent")
@@ -58,6 +60,7 @@ class Server:
         self._history = History()
         self._about: About | None = None
         self._gauge: Gauge | None = None
+        self._recorder: Recorder | None = None
         self._stopped = asyncio.Event()
         self._broken = 0
         self._strangers = 0
@@ -73,10 +76,10 @@ class Server:
             max_size=messages.MAX_MESSAGE_BYTES,
             max_queue=8,
             write_limit=256 * 1024,
-            open_timeout=5,
+            open_timeout=15,
             ping_interval=10,
             ping_timeout=20,
-            close_timeout=1,
+            close_timeout=3,
             logger=_silent,
         )
         beat = asyncio.ensure_future(self._beat())
@@ -89,6 +92,8 @@ class Server:
             server.close(code=_GOING_AWAY, reason="the node stops")
             await server.wait_closed()
             self.encoder.close()
+            if self._recorder is not None:
+                self._recorder.close()
 
     def stop(self) -> None:
         """Ends `run`."""
@@ -98,17 +103,21 @@ class Server:
         """Shows a node."""
         self._about = about
         self._gauge = Gauge(about.monitor)
+        self._recorder = Recorder(about.spec, about.source, self._session, self.encoder)
         self._broadcast(self.greeting())
 
     def take(self) -> None:
         """Hands what is in the mailbox to the viewers."""
-        self.number, frame, outcomes = self._mailbox.take()
-        for outcome in outcomes:
-            self._broadcast_result(outcome)
-        if frame is not None:
-            self.newest = frame
+        mail = self._mailbox.take()
+        self.number = mail.frames
+        for perception in mail.results:
+            self._broadcast_result(perception)
+        if mail.frame is not None:
+            self.newest = mail.frame
             for viewer in self.viewers:
                 viewer.frame_came()
+        if mail.perception is not None and self._recorder is not None:
+            self._recorder.keep(mail.perception)
 
     def greeting(self) -> bytes:
         """See `Hub.greeting`."""
@@ -123,6 +132,7 @@ class Server:
                 capabilities=() if spec is None else tuple(sorted(spec.capabilities)),
                 synthetic=spec is not None and spec.synthetic,
                 queries=about is not None and about.answer is not None,
+                downloads=formats(),
                 seen=history.seen,
                 actions=history.actions,
                 samples=history.samples,
@@ -155,7 +165,7 @@ class Server:
         if origin and origin != [f"http://{host}"]:
             return refusal(HTTPStatus.FORBIDDEN, "requests from other pages are refused")
         path = request.path.partition("?")[0]
-        if path == SOCKET_PATH:
+        if path in (SOCKET_PATH, SAVE_PATH):
             return None
         asset = assets().get(path)
         if asset is None:
@@ -163,18 +173,23 @@ class Server:
         return answer(HTTPStatus.OK, asset.body, asset.type)
 
     async def _connected(self, connection: ServerConnection) -> None:
-        viewer = Viewer(connection, self)
         self._strangers += 1
         try:
-            if self._strangers > MOST_STRANGERS or not await viewer.admitted():
+            if self._strangers > MOST_STRANGERS or not await admitted(connection, self):
                 return
         except ConnectionClosed:
             return
         finally:
             self._strangers -= 1
-        if len(self.viewers) >= MOST_VIEWERS:
+        if connection.request is not None and connection.request.path == SAVE_PATH:
+            with contextlib.suppress(ConnectionClosed):
+                await save(connection, self._recorder)
+        elif len(self.viewers) >= MOST_VIEWERS:
             await connection.close(_TRY_LATER, f"{MOST_VIEWERS} viewers are here already")
-            return
+        else:
+            await self._serve_viewer(Viewer(connection, self))
+
+    async def _serve_viewer(self, viewer: Viewer) -> None:
         self.viewers.add(viewer)
         viewer.frame_came()
         try:
@@ -192,6 +207,8 @@ class Server:
             return
         status, sample = self._about.monitor.status(), self._gauge.sample()
         self._history.add_sample(sample)
+        if self._recorder is not None:
+            self._recorder.heartbeat(status)
         for viewer in self.viewers:
             state = messages.State(
                 state=status.state,
@@ -209,16 +226,17 @@ class Server:
             )
             viewer.queue(messages.pack(state))
 
-    def _broadcast_result(self, outcome: Outcome) -> None:
-        about = self._about
-        if about is None:
+    def _broadcast_result(self, perception: Perception) -> None:
+        about, frame = self._about, perception.frame
+        if about is None or self._recorder is None:
             return
         spec = about.spec
-        view = View.plan(outcome.height, outcome.width, spec.image_size, spec.resize, about.rotate)
+        view = View.plan(frame.height, frame.width, spec.image_size, spec.resize, about.rotate)
         try:
-            result, payload = result_message(outcome.perception, outcome.width, outcome.height, view)
+            self._recorder.tell(perception)
+            result, payload = result_message(perception, view)
         except ValueError:
-            self._broken += 1  # the node's own outputs tell it
+            self._broken += 1  # no finite number; the node's own outputs tell it
             return
         self._history.add(result)
         self._broadcast(messages.pack(result, payload))

@@ -67,6 +67,22 @@ class Allowance:
         return True
 
 
+async def admitted(connection: ServerConnection, hub: Hub) -> bool:
+    """Whether whoever connects says hello, with the token where one is needed; the connection is closed if not."""
+    try:
+        hello = messages.decode(await asyncio.wait_for(connection.recv(), HELLO_S))
+    except (asyncio.TimeoutError, ValueError):
+        hello = None
+    if not isinstance(hello, Hello):
+        await connection.close(_BAD_DATA, "say hello first")
+        return False
+    if not hub.admits(hello.token):
+        await asyncio.sleep(0.3)  # guessing takes time
+        await connection.close(_POLICY, "token")
+        return False
+    return True
+
+
 class Viewer:
     """Serves one connection: a viewer that stalls misses frames, and nobody else does."""
 
@@ -101,22 +117,6 @@ class Viewer:
     def frame_came(self) -> None:
         """There is a newer frame."""
         self._news.set()
-
-    async def admitted(self) -> bool:
-        """Whether the viewer says hello, with the token where one is needed; the connection is closed if not."""
-        try:
-            first = await asyncio.wait_for(self._connection.recv(), HELLO_S)
-            hello = messages.decode(first)
-        except (asyncio.TimeoutError, ValueError):
-            hello = None
-        if not isinstance(hello, Hello):
-            await self._connection.close(_BAD_DATA, "say hello first")
-            return False
-        if not self._hub.admits(hello.token):
-            await asyncio.sleep(0.3)  # guessing takes time
-            await self._connection.close(_POLICY, "token")
-            return False
-        return True
 
     async def _until_one_ends(self, *jobs: object) -> None:
         tasks = [asyncio.ensure_future(job) for job in jobs]  # type: ignore[call-overload]
@@ -155,7 +155,7 @@ class Viewer:
                 await asyncio.sleep(wait_s)
             due = max(due, time.monotonic() - 0.5 / wish.max_fps) + 1 / wish.max_fps
             number, frame = hub.number, hub.newest
-            body = await hub.encoder.encoded(number, frame, wish.size)
+            body = await hub.encoder.encoded(frame, wish.size)
             self.missed_frames += max(0, number - seen - 1)
             seen = number
             head = messages.Picture(

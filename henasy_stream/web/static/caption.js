@@ -15,7 +15,9 @@ export function showCaption(result) {
     return;
   }
   const dots = caption.track_ids.filter((id) => id in result.colours).map((id) => dot(result.colours[id]));
-  $("caption").replaceChildren(...dots, caption.text, element("small", {}, percent(caption.score)));
+  const held = caption.alternatives.length > 0 && caption.alternatives[0][1] > caption.score; // the next one waits
+  const sure = percent(caption.score) + (held ? " held" : "");
+  $("caption").replaceChildren(...dots, caption.text, element("small", {}, sure));
   const others = caption.alternatives.slice(0, 4).map(([text, score]) => element("li", {}, text, element("b", {}, percent(score))));
   $("alternatives").replaceChildren(...others);
 }

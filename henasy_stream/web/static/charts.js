@@ -21,31 +21,36 @@ export class Charts {
   }
 
   draw() {
-    const ink = theme(), last = this.samples.at(-1);
+    const ink = theme();
     const rest = (s) => sum(Object.entries(s.stage_ms).filter(([k]) => k !== "network" && k !== "read").map(([, v]) => v));
     const latency = [
       { name: "network", colour: ink.accent, of: (s) => s.stage_ms.network ?? null },
-      { name: "around it", colour: ink.good, of: rest },
-      { name: "oldest result", colour: ink.warn, of: (s) => s.age_ms },
+      { name: "rest", colour: ink.good, of: rest },
+      { name: "age", colour: ink.warn, of: (s) => s.age_ms },
     ];
     const rates = [
-      { name: "camera", colour: ink.ink3, of: (s) => s.in_fps },
+      { name: "in", colour: ink.ink3, of: (s) => s.in_fps },
       { name: "used", colour: ink.accent, of: (s) => s.used_fps },
       { name: "results", colour: ink.good, of: (s) => s.hops },
       { name: "dropped", colour: ink.bad, of: (s) => s.dropped },
     ];
     for (const [id, lines] of [["latency", latency], ["rate", rates]]) {
       this.plot($(id), lines, ink);
-      $(`${id}-key`).replaceChildren(...lines.map((line) => key(line, last)));
-      $(id).setAttribute("aria-label", lines.map((line) => `${line.name} ${figure(last && line.of(last))}`).join(", "));
+      $(`${id}-key`).replaceChildren(...lines.map((line) => key(line, this.last(line))));
+      $(id).setAttribute("aria-label", lines.map((line) => `${line.name} ${figure(this.last(line))}`).join(", "));
     }
+  }
+
+  /** The newest figure there is, of the last five seconds: a slow model has no result in most of them. */
+  last(line) {
+    return this.samples.slice(-5).map(line.of).findLast((v) => v !== null && v !== undefined) ?? null;
   }
 
   plot(canvas, lines, ink) {
     const { context: c, width, height } = sized(canvas);
     const now = this.samples.at(-1)?.unix_ms ?? 0, recent = this.samples.filter((s) => now - s.unix_ms < SECONDS * 1000);
     const top = nice(Math.max(1, ...recent.flatMap((s) => lines.map((line) => line.of(s) ?? 0))));
-    const left = 30, x = (s) => left + (1 - (now - s.unix_ms) / (SECONDS * 1000)) * (width - left);
+    const left = 34, x = (s) => left + (1 - (now - s.unix_ms) / (SECONDS * 1000)) * (width - left);
     const y = (v) => height - 5 - (v / top) * (height - 12);
     c.font = "400 12px Inter, sans-serif";
     c.textAlign = "right";
@@ -75,17 +80,17 @@ export class Charts {
   }
 }
 
-function key(line, last) {
+function key(line, value) {
   const mark = element("i");
   mark.style.background = line.colour;
-  return element("li", {}, mark, line.name, element("b", {}, figure(last && line.of(last))));
+  return element("li", {}, mark, line.name, element("b", {}, figure(value)));
 }
 
 const sum = (values) => values.reduce((total, v) => total + v, 0);
 
 function figure(value) {
   if (value === null || value === undefined) return "–";
-  return value >= 10 || value === 0 ? String(Math.round(value)) : value.toFixed(1);
+  return value >= 9.95 || value === 0 ? String(Math.round(value)) : value.toFixed(1);
 }
 
 function nice(value) {

@@ -16,7 +16,7 @@ export class Link {
   }
 
   open() {
-    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
+    const socket = new WebSocket(this.address("/live"));
     this.socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
@@ -32,11 +32,21 @@ export class Link {
   take(buffer) {
     this.heard = performance.now();
     this.wait = FIRST_WAIT_MS;
-    const length = new DataView(buffer).getUint32(0, true);
-    const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+    const { head, bytes } = this.split(buffer);
     if (head.t === "greeting") this.handlers.up();
     if (head.t === "frame") this.say({ t: "ack", frames: ++this.frames });
-    this.handlers.message(head, new Uint8Array(buffer, 4 + length));
+    this.handlers.message(head, bytes);
+  }
+
+  address(path) {
+    return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`;
+  }
+
+  /** The head, which is JSON behind its length, and the payload of a message. */
+  split(buffer) {
+    const length = new DataView(buffer).getUint32(0, true);
+    const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+    return { head, bytes: new Uint8Array(buffer, 4 + length) };
   }
 
   closed(socket, event) {

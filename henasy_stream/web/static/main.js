@@ -8,6 +8,7 @@ import { Link } from "./link.js";
 import { drawOverlay } from "./overlay.js";
 import { Player } from "./player.js";
 import { Queries } from "./queries.js";
+import { Saver } from "./save.js";
 import { Timeline } from "./timeline.js";
 import { Tracks } from "./tracks.js";
 
@@ -23,7 +24,7 @@ const player = new Player((frame, bitmap, result) => {
   paint();
 });
 const link = new Link({ message, up, down, locked });
-const queries = new Queries(link);
+const queries = new Queries(link), saver = new Saver(link);
 link.want({ size: narrow.matches ? "small" : "full" });
 
 function message(head, bytes) {
@@ -50,6 +51,7 @@ function greet(greeting) {
   $("source").textContent = greeting.source;
   $("model").textContent = greeting.model + (greeting.synthetic ? ", knows a synthetic world only" : "");
   queries.enable(greeting.queries || !greeting.model);
+  saver.offer(greeting.downloads);
   timeline.begin(greeting);
   charts.begin(greeting.samples);
 }
@@ -193,6 +195,20 @@ switchTheme(preferred());
 bright.onchange = () => switchTheme(preferred());
 narrow.onchange = () => link.want({ size: narrow.matches ? "small" : "full" });
 
+/** A click on an entity chooses it, the smallest where several lie over each other. */
+$("stage").onclick = (event) => {
+  if (!current?.result || !overlayOn) return;
+  const { frame, result } = current, { left, top, width, height } = $("video").getBoundingClientRect();
+  const scale = Math.min(width / frame.width, height / frame.height);
+  const x = (event.clientX - left - (width - frame.width * scale) / 2) / scale;
+  const y = (event.clientY - top - (height - frame.height * scale) / 2) / scale;
+  const area = ({ box_xyxy: [x0, y0, x1, y1] }) => (x1 - x0) * (y1 - y0);
+  const hit = result.tracks.filter((t) => t.state !== "removed" && t.state !== "lost")
+    .filter(({ box_xyxy: [x0, y0, x1, y1] }) => x >= x0 && x < x1 && y >= y0 && y < y1)
+    .sort((p, q) => area(p) - area(q))[0];
+  choose(!hit || hit.id === chosen ? null : hit.id);
+};
+
 $("pause").onclick = () => pause();
 $("back").onclick = () => step(-1);
 $("next").onclick = () => step(1);
@@ -215,7 +231,7 @@ function zoom(by) {
 const KEYS = {
   " ": () => pause(), m: toggleOverlay, t: nextTheme, "?": () => $("keys").showModal(),
   "+": () => zoom(-1), "=": () => zoom(-1), "-": () => zoom(1), "−": () => zoom(1),
-  "/": () => $("query").focus(), Escape: () => choose(null),
+  s: () => saver.toggle(), "/": () => $("query").focus(), Escape: () => choose(null),
 };
 
 addEventListener("keydown", (event) => {

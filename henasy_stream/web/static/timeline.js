@@ -60,14 +60,14 @@ export class Timeline {
 
   draw(now, chosen) {
     const { context: c, width, height } = sized($("timeline")), ink = theme();
-    const gutter = Math.min(150, Math.max(84, 0.12 * width)), axis = 20, lane = 30;
+    const gutter = Math.min(150, Math.max(92, 0.12 * width)), top = 24, lane = 30;
     const length = LENGTHS_S[this.length] * 1e9, start = now - length;
     const x = (ns) => gutter + ((Math.min(now, Math.max(start, ns)) - start) / length) * (width - gutter);
     c.textBaseline = "middle";
-    this.drawAxis(c, ink, gutter, width, height, axis);
+    this.drawAxis(c, ink, gutter, width, height);
     c.font = "500 14px Inter, sans-serif";
     c.fillStyle = ink.ink2;
-    c.fillText("Action", 0, lane / 2 + 1);
+    c.fillText("Action", 0, top + lane / 2);
     const actions = this.open ? [...this.actions, this.open] : this.actions;
     for (const action of actions) {
       if (action.end_ns < start || action.start_ns > now) continue;
@@ -75,26 +75,27 @@ export class Timeline {
       const left = x(action.start_ns), right = isOpen ? x(now) : x(action.end_ns);
       c.fillStyle = isOpen ? ink.accent : ink.line;
       c.beginPath();
-      c.roundRect(left + 0.5, 2, Math.max(2, right - left - 1.5), lane - 4, 4);
+      c.roundRect(left + 0.5, top + 1, Math.max(2, right - left - 1.5), lane - 3, 4);
       c.fill();
       c.fillStyle = isOpen ? ink.panel : ink.ink;
       c.font = `${isOpen ? 600 : 450} 13.5px Inter, sans-serif`;
       const text = right - left > 40 ? fit(c, action.text, right - left - 14) : "";
-      if (text.length > 3) c.fillText(text, left + 7, lane / 2 + 1);
+      if (text.length > 7 || text === action.text) c.fillText(text, left + 7, top + lane / 2);
     }
-    this.drawSeen(c, ink, { now, start, x, gutter, top: lane + 5, bottom: height - axis, chosen });
+    this.drawSeen(c, ink, { now, start, x, gutter, top: top + lane + 3, bottom: height, chosen });
   }
 
-  drawAxis(c, ink, gutter, width, height, axis) {
+  drawAxis(c, ink, gutter, width, height) {
     const s = LENGTHS_S[this.length], parts = width < 600 ? 2 : 4;
     c.font = "400 12.5px Inter, sans-serif";
     for (let i = 0; i <= parts; i++) {
       const at = gutter + (i / parts) * (width - gutter), ago = s - (i / parts) * s;
       c.fillStyle = ink.line;
-      c.fillRect(Math.min(Math.round(at), width - 1), 0, 1, height - axis);
+      c.fillRect(Math.min(Math.round(at), width - 1), 20, 1, height - 20);
       c.fillStyle = ink.ink3;
-      c.textAlign = i === 0 ? "left" : i === parts ? "right" : "center";
-      c.fillText(ago === 0 ? "now" : ago >= 120 ? `${+(ago / 60).toFixed(1)} min ago` : `${+ago.toFixed(1)} s ago`, at, height - axis / 2 + 1);
+      if (i === parts) break; // the buttons stand there
+      c.textAlign = i === 0 ? "left" : "center";
+      c.fillText(ago >= 120 ? `${+(ago / 60).toFixed(1)} min ago` : `${+ago.toFixed(1)} s ago`, at, 9);
     }
     c.textAlign = "left";
   }
@@ -106,15 +107,13 @@ export class Timeline {
     const here = (t) => now - t.spans.at(-1)[1] <= GAP_NS;
     seen.sort((p, q) => here(q) - here(p) || (here(p) ? p.id - q.id : q.spans.at(-1)[1] - p.spans.at(-1)[1]));
     const row = Math.min(24, Math.max(17, room / Math.max(1, seen.length)));
-    const shown = seen.slice(0, Math.max(1, Math.floor(room / row)));
-    const hidden = seen.length - shown.length;
-    shown.forEach((t, i) => {
+    const rows = Math.max(1, Math.floor(room / row)), hidden = seen.length > rows ? seen.length - rows + 1 : 0;
+    seen.slice(0, seen.length - hidden).forEach((t, i) => {
       const y = top + i * row, faded = chosen !== null && chosen !== t.id;
       c.globalAlpha = faded ? 0.35 : 1;
       c.font = `${here(t) ? 500 : 400} 14px Inter, sans-serif`;
       c.fillStyle = here(t) ? ink.ink : ink.ink3;
-      const name = i === shown.length - 1 && hidden > 0 ? `${hidden + 1} more …` : `${t.query ?? t.label} · ${t.id}`;
-      c.fillText(fit(c, name, gutter - 10), 0, y + row / 2);
+      c.fillText(fit(c, `${t.query ?? t.label} · ${t.id}`, gutter - 10), 0, y + row / 2);
       c.fillStyle = t.colour;
       for (const [from, to] of t.spans) {
         if (to < start || from > now) continue;
@@ -125,5 +124,8 @@ export class Timeline {
       }
       c.globalAlpha = 1;
     });
+    if (!hidden) return;
+    c.fillStyle = ink.ink3;
+    c.fillText(`and ${hidden} more`, 0, top + (rows - 0.5) * row);
   }
 }
