@@ -133,10 +133,16 @@ def build_parser() -> Parser:
     add("--control-remote", action="store_true", help="allow an address that other machines can reach")
 
     add = parser.add_argument_group("output").add_argument
-    add("--publish", metavar="ADDRESS", help="publish over ZeroMQ, e.g. zmq://127.0.0.1:5560 (docs/messages.md)")
+    add(
+        "--publish",
+        metavar="ADDRESS",
+        action="append",
+        help="publish over ZeroMQ, e.g. zmq://127.0.0.1:5560 (docs/messages.md), or to ROS 2 without ROS: ros2, or "
+        "'ros2://robot1?domain=7' (docs/dds.md); may be given several times",
+    )
     add("--publish-remote", action="store_true", help="allow an address that other machines can reach")
-    add("--publish-masks", action="store_true", help="publish the entity masks as well")
-    add("--publish-frames", action="store_true", help="publish the frames as well, as JPEG")
+    add("--publish-masks", action="store_true", help="publish the entity masks over ZeroMQ as well")
+    add("--publish-frames", action="store_true", help="publish the frames over ZeroMQ as well, as JPEG")
     add("--wait-subscriber", metavar="N", type=int, help="start when N subscribers are connected (0)")
     add("--record", metavar="FILE", help="write every message into a JSONL file, one a line")
     add("--annotate", metavar="FILE", help="write a video with masks, labels and captions (.mp4, .webm)")

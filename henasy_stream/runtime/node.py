@@ -18,6 +18,7 @@ from henasy_stream.runtime.loop import Pace, run_loop
 from henasy_stream.runtime.monitor import Heartbeat, Monitor
 from henasy_stream.runtime.options import LiveOptions
 from henasy_stream.runtime.outputs import Outputs, TopicCounter, one_line
+from henasy_stream.runtime.publishing import Publishers, check_publish, open_publishers
 from henasy_stream.runtime.report import FirstFrame, Progress, Reporter, Summary, introduce
 from henasy_stream.runtime.service import ServiceManager
 from henasy_stream.runtime.stopping import StopOnSignal
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from henasy_stream.sinks.jsonl import JsonlSink
     from henasy_stream.sinks.publisher import Publisher
     from henasy_stream.sinks.video import VideoSink
-    from henasy_stream.sinks.zmq import ZmqSink
     from henasy_stream.sources.base import CameraOptions, Source
     from henasy_stream.sources.entities import EntityFeed
     from henasy_stream.stream.engine import Engine
@@ -45,7 +45,7 @@ class Parts:
     model: Model
     queries: tuple[str, ...]
     phrases: tuple[str, ...] | VerbNounPairs | None
-    zmq: ZmqSink | None
+    publishers: Publishers
     control: ControlSocket | None
     entities: EntityFeed | None
     page: LivePage | None
@@ -82,12 +82,7 @@ def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Par
     _check_outputs(options, uri)
     entities = _open_entities(options, stack)
     source = stack.enter_context(open_source(uri, camera=camera))
-    zmq = None
-    if options.publish is not None:
-        from henasy_stream.sinks.zmq import ZmqSink
-
-        zmq = ZmqSink(options.publish, allow_remote=options.publish_remote)
-        stack.callback(zmq.close)
+    publishers = open_publishers(options, stack, reporter.warn)
     control = _open_control(options, stack)
     page = _open_page(options, stack)
     model = load(options.weights, options.backend, report=lambda line: reporter.say("weights", line))
@@ -98,7 +93,7 @@ def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Par
         model=model,
         queries=queries,
         phrases=phrases,
-        zmq=zmq,
+        publishers=publishers,
         control=control,
         entities=entities,
         page=page,
@@ -119,6 +114,8 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, service: Servic
     beats = None
     if publisher is not None:
         outputs.add("messages", publisher)
+        for number, ros_pictures in enumerate(parts.publishers.pictures):
+            outputs.add(f"pictures for ROS 2 ({number})", ros_pictures)
         beats = Heartbeat(partial(_beat, publisher, monitor), reporter.warn)
         stack.callback(beats.close)
     kept = [sink for sink in (record, video) if sink is not None]
@@ -146,7 +143,7 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, service: Servic
         outputs.add("page", parts.page)
     service.ready()
     advanced = partial(service.advanced, monitor.line)
-    _wait_for_subscribers(options, reporter, parts.zmq, stop, advanced)
+    _wait_for_subscribers(options, reporter, parts.publishers, stop, advanced)
     started = time.monotonic()
     monitor.enter("RUNNING")
     pace = Pace(max_frames=options.max_frames, max_fps=options.max_fps)
@@ -279,10 +276,7 @@ def _phrases(options: LiveOptions) -> tuple[str, ...] | VerbNounPairs | None:
 
 def _check_outputs(options: LiveOptions, uri: str) -> None:
     """Looks for options that make no sense together, and for an output that would overwrite what is read."""
-    if options.publish is None:
-        for name in ("publish_remote", "publish_masks", "publish_frames", "wait_subscriber"):
-            if getattr(options, name):
-                raise UserError(f"--{name.replace('_', '-')}: nothing is published; add --publish zmq://127.0.0.1:5560")
+    check_publish(options)
     taken = {Path(uri).expanduser().resolve(): "the source"}
     for name in ("record", "annotate"):
         value = getattr(options, name)
@@ -298,7 +292,7 @@ def _check_outputs(options: LiveOptions, uri: str) -> None:
 def _open_messages(
     options: LiveOptions, reporter: Reporter, parts: Parts, counter: TopicCounter
 ) -> tuple[Publisher | None, JsonlSink | None]:
-    if options.publish is None and options.record is None:
+    if not options.publish_addresses and options.record is None:
         return None, None
     from henasy_stream.sinks.builder import MessageBuilder
     from henasy_stream.sinks.jsonl import JsonlSink
@@ -310,7 +304,7 @@ def _open_messages(
     builder = MessageBuilder(
         parts.model.spec, source=parts.source.uri, masks=options.publish_masks, frame=options.publish_frames
     )
-    sinks = [sink for sink in (parts.zmq, record, counter) if sink is not None]
+    sinks = [sink for sink in (*parts.publishers.sinks, record, counter) if sink is not None]
     return Publisher(builder, sinks), record
 
 
@@ -341,10 +335,10 @@ def _open_pictures(
 
 
 def _wait_for_subscribers(
-    options: LiveOptions, reporter: Reporter, zmq: ZmqSink | None, stop: StopOnSignal, advanced: Callable[[], None]
+    options: LiveOptions, reporter: Reporter, publishers: Publishers, stop: StopOnSignal, advanced: Callable[[], None]
 ) -> None:
-    if zmq is None or not options.wait_subscriber:
+    if not options.wait_subscriber:
         return
     reporter.say("publish", f"waiting for {options.wait_subscriber} subscribers")
-    while not stop.requested and not zmq.wait_subscribers(options.wait_subscriber, timeout_s=0.5):
+    while not stop.requested and not publishers.wait_subscribers(options.wait_subscriber, timeout_s=0.5):
         advanced()

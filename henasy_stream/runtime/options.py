@@ -42,7 +42,7 @@ class LiveOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     entities_remote: bool = False
     control: str | None = None
     control_remote: bool = False
-    publish: str | None = None
+    publish: str | tuple[str, ...] = ()
     publish_remote: bool = False
     publish_masks: bool = False
     publish_frames: bool = False
@@ -72,6 +72,12 @@ class LiveOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if match is None:
             raise UserError(f"--camera-size {self.camera_size!r}: give width x height in pixels, e.g. 1280x720")
         return int(match[1]), int(match[2])
+
+    @property
+    def publish_addresses(self) -> tuple[str, ...]:
+        """The addresses to publish to, each once."""
+        given = (self.publish,) if isinstance(self.publish, str) else self.publish
+        return tuple(dict.fromkeys(given))
 
     @property
     def query_texts(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from henasy_stream.runtime.log import open_console
+from henasy_stream.runtime.publishing import publish_lines
 from henasy_stream.sinks.builder import NodeStatus
 
 _LABEL_WIDTH = 10
@@ -125,29 +126,24 @@ class FirstFrame:
 
 def introduce(reporter: Reporter, options: LiveOptions, source: Source, model: Model) -> None:
     """The lines at the start: what comes in, what looks at it, and where the result goes."""
+    from henasy_stream.loading import BUILT_IN
+
     spec = model.spec
     reporter.say("source", f"{source.uri} ({'newest frame first' if source.live else 'every frame, in order'})")
     does = ", ".join(name for name in ("entities", "caption", "queries") if name in spec.capabilities)
     window = f"{spec.num_frames} frames over {options.span or spec.span_s:g} s"
     if spec.attention == "causal":
         window = f"causal, remembers {window}"
-    reporter.say("model", f"{spec.model_id}: {does}; {window}; {model.name}")
+    name = options.weights if options.weights in BUILT_IN else spec.model_id
+    reporter.say("model", f"{name}: {does}; {window}; {model.name}")
     if spec.synthetic and not source.uri.startswith("world"):
         reporter.warn("these weights know the synthetic world only: here their labels and captions mean nothing")
     if options.entities is not None:
         reporter.say("entities", f"from outside: {options.entities}")
     elif "entities" not in spec.capabilities:
         reporter.warn("these weights give captions and scores for free texts, but no entities: no boxes, masks, tracks")
-    if options.publish is not None:
-        extra = [name for name, on in (("masks", options.publish_masks), ("frame", options.publish_frames)) if on]
-        topics = [
-            "meta",
-            "status",
-            *(["tracks"] if options.entities or "entities" in spec.capabilities else []),
-            "caption",
-            *extra,
-        ]
-        reporter.say("publish", f"{options.publish}: {', '.join(topics)}")
+    for line in publish_lines(options, entities=options.entities is not None or "entities" in spec.capabilities):
+        reporter.say("publish", line)
     if options.control is not None:
         reporter.say("control", f"{options.control}: queries may be changed there")
     if options.record is not None:
