@@ -104,13 +104,18 @@ def load(
 
 def candidates(name: str, report: Callable[[str], None]) -> tuple[Candidate, ...]:
     """What may execute the weights of a name or path, the preferred first."""
-    folder = _BUNDLES.get(name) if name in BUILT_IN else _folder(Path(name).expanduser())
+    folder = bundle_folder(name)
     found = []
     if folder is not None:
         found.append(Candidate(name="onnxruntime", open=partial(_run_bundle, folder), bundle=folder))
     if folder is None or name in _SHIPPED:
         found.append(Candidate(name="torch", open=lambda: _execute(weights_file(name, report)), bundle=folder))
     return tuple(found)
+
+
+def bundle_folder(name: str) -> Path | None:
+    """The bundle of a name or path, if that has one."""
+    return _BUNDLES.get(name) if name in BUILT_IN else _folder(Path(name).expanduser())
 
 
 def check_weights(name_or_path: str) -> None:
