@@ -140,7 +140,7 @@ def _draw_caption(image: UInt8Array, caption: Caption | None, font: int) -> int:
     _draw.shade(image, 0, top, width, height, 0.62)
     dots = [colour_of(i) for i in caption.track_ids][:6]
     radius = max(2, round(large * 0.2))
-    score = f"{100 * caption.score:.0f}%"
+    score = f"{100 * caption.score:.0f}%{' held' if caption.held else ''}"
     score_width = width_of(score, small) + pad
     dots_width = len(dots) * (2 * radius + max(2, radius)) + (radius if dots else 0)
     text, size = fit(caption.text, large, max(room - score_width - dots_width, 1), max(8, round(large * 0.7)), True)

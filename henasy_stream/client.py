@@ -76,7 +76,9 @@ def readable(message: Message) -> str:
     seconds = "" if message.stamp_ns is None else f"{message.stamp_ns / 1e9:.3f} s"
     name = message.topic[len(PREFIX) :]
     if isinstance(message, Caption):
-        text = f"{message.text} ({message.score:.2f}){' — ended' if message.final else ''}{_answers(message)}"
+        held = message.alternatives and message.alternatives[0].score > message.score
+        sure = f"{message.score:.2f}{', held' if held else ''}"  # another phrase is likelier and waits to take over
+        text = f"{message.text} ({sure}){' — ended' if message.final else ''}{_answers(message)}"
     elif isinstance(message, Tracks):
         text = _tracks(message) + _answers(message)
     elif isinstance(message, Status):

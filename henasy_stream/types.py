@@ -123,6 +123,11 @@ class Caption:
     track_ids: tuple[int, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
 
+    @property
+    def held(self) -> bool:
+        """Whether another phrase is likelier now and waits to take over."""
+        return bool(self.alternatives) and self.alternatives[0].score > self.score
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Relation:

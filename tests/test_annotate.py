@@ -199,6 +199,20 @@ def test_the_caption_bar_lies_at_the_bottom_and_alternatives_make_it_higher():
     assert both.any(1).sum() > plain.any(1).sum()
 
 
+def test_a_caption_says_when_a_likelier_one_waits():
+    frame = frame_of(640, 480, value=0)
+
+    def first_line(score: float) -> int:
+        """Pixels in the line of the caption; its own text and the figures' width are the same in all."""
+        waiting = (Alternative(text="put down the cup", score=0.5),)
+        picture = annotate(frame, perceived(frame, caption=caption(alternatives=waiting, score=score)))
+        bar = np.flatnonzero((picture != 0).any(axis=(1, 2)))
+        return int((picture[bar[0] : bar[0] + 24] != 0).any(2).sum())
+
+    assert first_line(0.48) > first_line(0.58) + 60
+    assert not caption(score=0.3).held
+
+
 def test_the_caption_names_its_tracks_by_colour():
     frame = frame_of(640, 480, value=0)
     picture = annotate(frame, perceived(frame, caption=caption(track_ids=(7,))))

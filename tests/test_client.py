@@ -328,6 +328,19 @@ class TestCommandLine:
         assert " | hand#1 picks up my blue cup#4 | 'my blue cup' 0.83 #4 | 'picks up a cup' 0.79 #4 #1 | " in line
         assert line.endswith(" | 'zebra' absent")
 
+    def test_a_caption_that_a_likelier_one_waits_behind_says_so(self) -> None:
+        body = json.loads((ROOT / "tests/golden/messages/caption.json").read_text("utf-8"))
+
+        def line(score: float) -> str:
+            likely = {"text": "puts down a cup", "score": 0.4}
+            packed = msgspec.msgpack.encode(body | {"score": score, "alternatives": [likely]})
+            message = wire.from_wire([b"henasy/1/caption", packed])
+            assert message is not None
+            return readable(message)
+
+        assert "picks up a cup (0.41)" in line(0.41)
+        assert "picks up a cup (0.39, held)" in line(0.39)
+
     def test_prints_json_as_in_a_record(self, tmp_path: Path) -> None:
         record = tmp_path / "r.jsonl"
         with publisher_process("--record", str(record), "--wait", "1", "--count", "10") as (_, endpoint):
