@@ -17,7 +17,7 @@ _STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt"
 _VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".gif")
 _FORMS = (
     "a video file, an image folder or pattern (frames/*.png?fps=10), a camera (0, /dev/video0, /dev/v4l/by-id/…), "
-    "rtsp://… or http://…, or world"
+    "rtsp://… or http://…, a ROS 2 bag (bag:recording/), or world"
 )
 
 
@@ -32,7 +32,8 @@ def open_source(uri: str, *, camera: CameraOptions | None = None) -> Source:
     Args:
         uri: a video file; an image, a folder or a glob of images, with `?fps=10` for their rate; `0`, `camera:0`,
             `/dev/video0` or `/dev/v4l/by-id/…`; `rtsp://`, `http://` and further stream URLs (an http URL that
-            ends in a video file's suffix is read to its end, every frame); `world?seed=7&size=1280x720`.
+            ends in a video file's suffix is read to its end, every frame); `bag:PATH?topic=/camera/image_raw`;
+            `world?seed=7&size=1280x720`.
         camera: what to ask a camera for.
 
     Raises:
@@ -52,6 +53,10 @@ def open_source(uri: str, *, camera: CameraOptions | None = None) -> Source:
         from henasy_stream.sources.world import WorldSource
 
         return WorldSource(uri)
+    if is_bag(uri):
+        from henasy_stream.sources.bag import BagSource
+
+        return BagSource(uri)
     scheme, separator, _ = uri.partition("://")
     if separator:
         return _open_url(uri, scheme.lower())
@@ -67,6 +72,11 @@ def open_source(uri: str, *, camera: CameraOptions | None = None) -> Source:
     from henasy_stream.sources.files import FileSource
 
     return FileSource(uri)
+
+
+def is_bag(uri: str) -> bool:
+    """Whether the URI names a recording of ROS 2: `bag:…`, or a file that can be nothing else."""
+    return uri.startswith("bag:") or ("://" not in uri and uri.endswith((".mcap", ".db3")))
 
 
 def _camera_device(uri: str) -> str | None:
