@@ -12,13 +12,9 @@ import onnxruntime as ort
 
 from henasy_stream.backends.base import NetworkState
 from henasy_stream.backends.bundle import Bundle, Graph, open_bundle
-from henasy_stream.backends.token_batches import by_length
-from henasy_stream.errors import UserError
-from henasy_stream.model.tokenizer import ClipTokenizer
+from henasy_stream.backends.onnx_text import OnnxText, cpu_session
 from henasy_stream.types import FloatArray, NetworkOutput, SavedNetworkState, UInt8Array
 
-_SMALL_BYTES = 64 << 20
-"""Smaller graphs are too short for threads."""
 _OUTPUTS = ("video_embedding", "entity_embeddings", "entity_probability", "entity_attention")
 
 
@@ -59,10 +55,9 @@ class OnnxRuntimeBackend:
         manifest = bundle.manifest
         self.name = "onnxruntime-cpu"
         self.spec = manifest.spec
-        self._network = _session(bundle.path(self.spec.attention))
+        self._network = cpu_session(bundle.path(self.spec.attention))
         self._graph = manifest.graphs[self.spec.attention]
-        self._text = _session(bundle.path("text"))
-        self._tokenizer = ClipTokenizer(manifest.context)
+        self._text = OnnxText(bundle)
 
     @classmethod
     def from_bundle(cls, folder: str | Path) -> OnnxRuntimeBackend:
@@ -107,10 +102,7 @@ class OnnxRuntimeBackend:
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """See `Backend.embed_texts`."""
-        found = np.empty((len(texts), self.spec.embed_dim), np.float32)
-        for rows, tokens in by_length(self._tokenizer(list(texts))):
-            found[rows] = self._text.run(["text_embedding"], {"tokens": tokens})[0]
-        return found
+        return self._text.embed(texts)
 
     @property
     def _causal(self) -> Graph:
@@ -120,19 +112,6 @@ class OnnxRuntimeBackend:
 
 def _output(found: Mapping[str, Any]) -> NetworkOutput:
     return NetworkOutput(**{name: found[name][0] for name in _OUTPUTS if name in found})
-
-
-def _session(path: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    if path.stat().st_size < _SMALL_BYTES:
-        options.intra_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning takes the cores of others
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - the runtime has no common class for them
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"ONNX Runtime {ort.__version__} does not run {path}: {reason}") from None
 
 
 def _site(name: str) -> str:
