@@ -41,8 +41,9 @@ def test_every_type(name):
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, list, lambda data: np.frombuffer(data, np.uint8)])
 def test_the_data_of_an_image_may_be_of_any_kind(kind):
     data = bytes(range(6))
-    values = {"header": {"stamp": {"sec": 1, "nanosec": 2}, "frame_id": "camera"}, "height": 2, "width": 3}
-    values |= {"encoding": "mono8", "is_bigendian": 0, "step": 3, "data": kind(data)}
+    header = {"stamp": {"sec": 1, "nanosec": 2}, "frame_id": "camera"}
+    values = {"header": header, "height": 2, "width": 3, "encoding": "mono8", "is_bigendian": 0, "step": 3}
+    values["data"] = kind(data)
     read = typestore().deserialize_cdr(cdr.encode("sensor_msgs/msg/Image", values), "sensor_msgs/msg/Image")
     assert read.data.tobytes() == data
     assert (read.header.stamp.nanosec, read.header.frame_id, read.step) == (2, "camera", 3)
@@ -74,8 +75,8 @@ def test_a_value_that_does_not_fit_is_named_with_its_message(name, values):
 
 
 def test_an_array_has_its_length():
-    values = {"pose": {}, "covariance": [0.0] * 35}
-    values["pose"] = {"position": dict.fromkeys("xyz", 0.0), "orientation": dict.fromkeys("xyzw", 0.0)}
+    pose = {"position": dict.fromkeys("xyz", 0.0), "orientation": dict.fromkeys("xyzw", 0.0)}
+    values = {"pose": pose, "covariance": [0.0] * 35}
     with pytest.raises(ValueError, match="covariance has 35 elements, not 36"):
         cdr.encode("geometry_msgs/msg/PoseWithCovariance", values)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import Any
 
 import pytest
 from rosbags.interfaces import Nodetype
@@ -18,12 +18,12 @@ HERE = {path.stem: path for path in (*MESSAGES.glob("*.msg"), *SERVICES.glob("*.
 DISTRIBUTIONS = (Stores.ROS2_HUMBLE, Stores.ROS2_JAZZY, Stores.ROS2_KILTED)
 
 
-def of_rosbags(store, name) -> list[tuple[str, str, int | None]]:
+def of_rosbags(store: Any, name: str) -> list[tuple[str, str, int | None]]:
     """Name, type and size of each field, as rosbags reads the definition."""
     return [(field, *_described(description)) for field, description in store.fielddefs[name][1]]
 
 
-def _described(description) -> tuple[str, int | None]:
+def _described(description: Any) -> tuple[str, int | None]:
     kind, rest = description
     if kind == Nodetype.NAME:
         return rest, None
@@ -74,7 +74,7 @@ def test_constants_are_those_that_we_send(message, prefix, values):
 
 
 @pytest.mark.parametrize("path", HERE.values(), ids=lambda path: path.name)
-def test_every_field_is_explained(path: Path):
+def test_every_field_is_explained(path):
     """By the comment above it, which a pair of one type may share, or behind it."""
     above = ""
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -85,7 +85,7 @@ def test_every_field_is_explained(path: Path):
 
 
 @pytest.mark.parametrize("path", list(SERVICES.glob("*.srv")), ids=lambda path: path.name)
-def test_services_are_two_definitions(path: Path):
+def test_services_are_two_definitions(path):
     request, response = path.read_text(encoding="utf-8").split("---\n")
     for part in (request, response):
         found = get_types_from_msg(part, "a/msg/Part")["a/msg/Part"][1]
