@@ -137,7 +137,6 @@ proof-ci: $(PROOF_TOOLS:=/.installed)
 	done; done
 	@$(PROOF_OPENVINO) --require $(PROOF_OUT)/ci-* --weights demo demo-causal
 	@$(PROOF_RTX) --require $(PROOF_OUT)/ci-* --architectures SM86
-	@HENASY_RTX_PYTHON=$(RTX)/bin/python HENASY_OPENVINO_PYTHON=$(OPENVINO)/bin/python $(PY) -m pytest tests/export/test_proof*.py
 
 proof-base:
 	@for size in base base-causal; do \

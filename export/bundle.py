@@ -137,7 +137,7 @@ def _fill(folder: Path, weights: Path, precision: Precision, steps: int, report:
     }
     for name, result in parity.items():
         if not result.holds:
-            raise UserError(f"{name}: {result.wrong} of {result.steps} steps are not the network's ({result.worst})")
+            raise UserError(f"{name}: {result.told} ({result.worst})")
     scores: Scores | None = None
     if precision == "int8":
         from export.int8 import LARGEST_LOSS, compare_scores, quantise  # needs what the training needs

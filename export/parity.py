@@ -31,6 +31,8 @@ ANYTHING = 2.0
 """As far apart as two outputs can be: nothing but measured."""
 MARGIN = 2e-5
 """Of the similarities' range: below it rounding may choose another group."""
+MOST_FLIPS = 0.1
+"""Of the steps: a graph that is undecided in more is another network."""
 STEPS = 100
 
 
@@ -53,7 +55,12 @@ class Parity:
     @property
     def holds(self) -> bool:
         """Whether the graph may stand for the network."""
-        return self.steps > 0 and not self.wrong
+        return self.steps > 0 and not self.wrong and self.flips <= max(1, MOST_FLIPS * self.steps)
+
+    @property
+    def told(self) -> str:
+        """How many steps differ, for people."""
+        return f"of {self.steps} steps, {self.wrong} are not the network's and {self.flips} rounded to another group"
 
     def see(self, found: dict[str, npt.NDArray[Any]], wanted: dict[str, npt.NDArray[Any]], margin: float) -> None:
         """One step."""

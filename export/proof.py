@@ -1,6 +1,9 @@
 """Do the graphs of a bundle build for NVIDIA GPUs?  `make proof`, or `python export/proof.py BUNDLE … --rtx PYTHON`.
 
-The real parser and builder of TensorRT for RTX run without a GPU; what they build is never executed here.
+The real parser and builder of TensorRT for RTX run without a GPU; what they build is never executed here, and thrown
+away.  Rows, also of `--json`: bundle, precision, version, graph, architecture, layers, megabytes, seconds; `error`
+instead of the last three where it was refused, which the bundle "control" must be; tool and skipped (why) where the
+builder is missing.
 """
 
 from __future__ import annotations
@@ -11,14 +14,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
-from rich.console import Console  # noqa: E402 - imports start from the root
-from rich.table import Table  # noqa: E402
-
+from export.proof_rows import SKIPPED, Row, Tool, keep, show  # noqa: E402 - imports start from the root
 from henasy_stream._arguments import Parser  # noqa: E402
 from henasy_stream.backends.bundle import open_bundle  # noqa: E402
 from henasy_stream.errors import UserError  # noqa: E402
@@ -28,27 +28,30 @@ HALF_ONLY = ("SM75", "SM80")
 """Besides the others, for half precision."""
 WORKER = ROOT / "export" / "rtx_build.py"
 CONTROL = "control"
-_TIMEOUT_S = 1800
+_TIMEOUT_S = 3600
+"""Of all builds of a graph: one of paper size takes minutes."""
 
 
-def build_all(python: Path, graphs: Sequence[Path], architectures: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """What became of each graph for each architecture.
+def build_all(python: Path, graph: Path, architectures: Sequence[str]) -> Iterator[Row]:
+    """What became of a graph for each architecture.
 
     Args:
         python: of an environment that has tensorrt_rtx.
-        graphs: files.
+        graph: a file.
         architectures: names of `ComputeCapability`.
 
     Raises:
         UserError: the environment lacks it, or the builder died.
     """
-    asked = json.dumps({"graphs": [str(path) for path in graphs], "architectures": list(architectures)})
+    asked = json.dumps({"graph": str(graph), "architectures": list(architectures)})
     done = subprocess.run(
         [str(python), str(WORKER)], input=asked + "\n", capture_output=True, text=True, timeout=_TIMEOUT_S
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
-        raise UserError(f"{python} did not build ({last[:200]}); pip install 'tensorrt_rtx>=1.5,<1.6' there")
+        raise UserError(
+            f"{python} did not build {graph.name} ({last[:200]}); pip install 'tensorrt_rtx>=1.5,<1.6' there"
+        )
     for line in done.stdout.splitlines():
         if line.startswith("{"):
             yield json.loads(line)
@@ -67,62 +70,73 @@ def write_control(path: Path) -> None:
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), str(path))
 
 
-def prove(bundles: Sequence[Path], python: Path, architectures: Sequence[str]) -> list[dict[str, Any]]:
-    """The builds of all graphs of some bundles, and of the control, which must be refused.
+def prove(bundles: Sequence[Path], python: Path, architectures: Sequence[str] | None = None) -> list[Row]:
+    """The builds of all graphs of some bundles, each file once, and of the control, which must be refused.
+
+    Args:
+        bundles: folders.
+        python: of an environment that has tensorrt_rtx.
+        architectures: by default ARCHITECTURES, for half precision HALF_ONLY as well.
 
     Raises:
         UserError: a bundle is none, or the builder does not run.
     """
-    found: list[dict[str, Any]] = []
+    found: list[Row] = []
+    seen: set[str] = set()
     for folder in bundles:
         bundle = open_bundle(folder)
-        paths = [bundle.path(name) for name in bundle.manifest.graphs]
         manifest = bundle.manifest
-        wanted = [*HALF_ONLY, *architectures] if manifest.precision == "fp16" else architectures
-        about = {"bundle": manifest.spec.model_id, "precision": manifest.precision}
-        found += [about | built for built in build_all(python, paths, wanted)]
+        for name, graph in manifest.graphs.items():
+            if (content := manifest.files[graph.file].sha256) in seen:
+                continue  # bundles of one text tower share it
+            seen.add(content)
+            half = manifest.precision == "fp16" and name != "text"
+            wanted = architectures or ([*HALF_ONLY, *ARCHITECTURES] if half else ARCHITECTURES)
+            about = {"bundle": manifest.spec.model_id, "precision": manifest.precision if name != "text" else "fp32"}
+            found += [about | built for built in build_all(python, bundle.path(name), wanted)]
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / f"{CONTROL}.onnx"
         write_control(path)
-        found += [{"bundle": CONTROL, **built} for built in build_all(python, [path], architectures[:1])]
+        found += [{"bundle": CONTROL, **built} for built in build_all(python, path, ARCHITECTURES[:1])]
     return found
 
 
-def holds(found: Sequence[dict[str, Any]]) -> bool:
+def holds(found: Sequence[Row]) -> bool:
     """Everything was built but the control."""
     return bool(found) and all(("error" in built) == (built["bundle"] == CONTROL) for built in found)
 
 
 def main(argv: Sequence[str]) -> int:
-    """0 proved, 1 not, 2 a mistake in the arguments."""
+    """0 proved or visibly skipped, 1 not proved, or a builder that `--require` wants is missing, 2 a mistake."""
     parser = Parser(prog="proof.py", description="Do the graphs of a bundle build for NVIDIA GPUs?")
     parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--rtx", type=Path, required=True, help="python of an environment with tensorrt_rtx")
-    parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES), metavar="SM")
-    parser.add_argument("--json", type=Path, help="write the builds to this file as well")
+    parser.add_argument("--architectures", nargs="+", metavar="SM", help="instead of all that the precision has")
+    parser.add_argument("--require", action="store_true", help="a missing tensorrt_rtx is a failure")
+    parser.add_argument("--json", type=Path, help="write the rows to this file as well")
     try:
         options = parser.parse_args(argv)
-        found = prove(options.bundles, options.rtx, options.architectures)
+        tool = Tool(name="tensorrt_rtx", module="tensorrt_rtx", python=options.rtx, target="proof")
+        if reason := tool.missing():
+            rows = [tool.skip(reason)]
+        else:
+            rows = prove(options.bundles, options.rtx, options.architectures)
     except (UserError, OSError) as error:
         print(f"proof: {error}", file=sys.stderr)
         return 2
-    version = found[0]["version"] if found else "?"
-    table = Table(title=f"TensorRT for RTX {version}, ahead of time; nothing was executed")
-    for title in ("bundle", "precision", "graph", "architecture", "layers", "MB", "seconds", ""):
-        table.add_column(title)
-    for built in found:
-        numbers = [str(built.get(name, "–")) for name in ("layers", "megabytes", "seconds")]
-        said = "refused" if "error" in built else "built"
-        about = (built["bundle"], built.get("precision", "–"), built["graph"], built["architecture"])
-        table.add_row(*about, *numbers, said)
-    Console().print(table)
-    for built in found:
-        if "error" in built and built["bundle"] != CONTROL:
-            print(f"{built['graph']} for {built['architecture']}: {built['error']}")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
-    return 0 if holds(found) else 1
+    columns = {
+        name: name for name in ("bundle", "precision", "graph", "architecture", "layers", "megabytes", "seconds")
+    }
+    told = [row | {"": "refused" if "error" in row else "built"} for row in rows]
+    version = rows[0].get("version", "")
+    show(f"TensorRT for RTX {version}, ahead of time; nothing was executed", columns | {"": ""}, told)
+    for row in rows:
+        if "error" in row and row["bundle"] != CONTROL:
+            print(f"{row['graph']} for {row['architecture']}: {row['error']}")
+    keep(options.json, rows)
+    if SKIPPED in rows[0]:
+        return int(options.require)
+    return 0 if holds(rows) else 1
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Parse and build ONNX graphs with TensorRT for RTX, ahead of time, without a GPU.
 
 Runs in an environment of its own, which has tensorrt_rtx and nothing of this project: `make proof`.  Reads one line of
-JSON, {"graphs": [path, …], "architectures": ["SM86", …]}, and writes a line for each graph and architecture.  Engines
-are thrown away: their bytes differ from build to build, and what cannot run here proves no more than that it was built.
+JSON, {"graph": path, "architectures": ["SM86", …]}, and writes a line for each architecture.  Engines are thrown away:
+their bytes differ from build to build, and what cannot run here proves no more than that it was built.
 """
 
 from __future__ import annotations
@@ -54,9 +54,8 @@ def build(path: Path, architecture: str) -> dict[str, Any]:
 def main() -> None:
     """One line of JSON for each build."""
     asked = json.loads(sys.stdin.readline())
-    for path in asked["graphs"]:
-        for architecture in asked["architectures"]:
-            print(json.dumps({"version": trt.__version__, **build(Path(path), architecture)}), flush=True)
+    for architecture in asked["architectures"]:
+        print(json.dumps({"version": trt.__version__, **build(Path(asked["graph"]), architecture)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ def test_steps_that_differ_pass_only_by_their_margin() -> None:
         lone.see(bad, {"x": np.zeros((1, 2))}, 1.0)
         assert not lone.holds
     assert not Parity().holds
+    assert Parity(steps=10, flips=1).holds
+    assert not Parity(steps=10, flips=2).holds
 
 
 def test_margins_are_those_of_every_grouping(weights: dict[str, Path]) -> None:
