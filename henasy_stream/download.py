@@ -20,6 +20,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from henasy_stream import __version__
+from henasy_stream._progress import Bar
 from henasy_stream.errors import UserError
 
 _CHUNK = 1 << 20
@@ -108,7 +109,11 @@ def _alone(lock: Path, release: Release) -> Iterator[None]:
 
 def _download(release: Release, part: Path, report: Callable[[str], None], sleep: Callable[[float], None]) -> None:
     """Fills `part` to the size that the server tells."""
-    progress = _Progress(report)
+    with Bar(release.file_name, counted="bytes") as bar:
+        _persist(release, part, _Progress(bar, report), sleep)
+
+
+def _persist(release: Release, part: Path, progress: _Progress, sleep: Callable[[float], None]) -> None:
     idle = 0  # attempts in a row that brought nothing
     while True:
         before = part.stat().st_size if part.exists() else 0
@@ -177,15 +182,17 @@ def _copy(answer: IO[bytes], file: IO[bytes], have: int, total: int | None, prog
 
 
 class _Progress:
-    """A line every ten per cent, in place of a bar that would fill a log."""
+    """The bar, or a line every ten per cent where it would fill a log."""
 
-    def __init__(self, report: Callable[[str], None]) -> None:
+    def __init__(self, bar: Bar, report: Callable[[str], None]) -> None:
+        self._bar = bar
         self._report = report
         self._shown = -1
 
     def show(self, done: int, total: int | None) -> None:
+        self._bar.show(done, total)
         tenth = done * 10 // total if total else done // 100_000_000
-        if tenth > self._shown:
+        if tenth > self._shown and not self._bar.drawn:
             self._shown = tenth
             share = f" of {total / 1e6:.0f} MB ({done * 100 // total} %)" if total else ""
             self._report(f"{done / 1e6:.0f} MB{share}")

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from henasy_stream._progress import Bar
 from henasy_stream.backends.bundle import is_bundle
 from henasy_stream.backends.probe import Candidate, first_that_works
 from henasy_stream.cache import cache_folder
@@ -190,7 +191,8 @@ def _convert(checkpoint: Path, out: Path, report: Callable[[str], None]) -> None
     with _needing_torch():
         from henasy_stream.model.lavila import convert_lavila
     report(f"converting {checkpoint} to {out} (once)")
-    convert_lavila(checkpoint, out)
+    with Bar("converting", counted="time"):
+        convert_lavila(checkpoint, out)
 
 
 def _folder(path: Path) -> Path | None:
@@ -206,9 +208,10 @@ def _run_bundle(folder: Path) -> Backend:
 
 
 def _execute(weights: Path) -> Backend:
-    with _needing_torch():
-        from henasy_stream.backends.torch_backend import TorchBackend
-    return TorchBackend.from_file(weights)
+    with Bar(f"loading {weights.name}", counted="time"):
+        with _needing_torch():
+            from henasy_stream.backends.torch_backend import TorchBackend
+        return TorchBackend.from_file(weights)
 
 
 @contextmanager

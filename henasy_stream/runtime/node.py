@@ -19,6 +19,7 @@ from henasy_stream.runtime.monitor import Heartbeat, Monitor
 from henasy_stream.runtime.options import LiveOptions
 from henasy_stream.runtime.outputs import Outputs, TopicCounter, one_line
 from henasy_stream.runtime.publishing import Publishers, check_publish, open_publishers
+from henasy_stream.runtime.recording import check_record, open_record
 from henasy_stream.runtime.report import FirstFrame, Progress, Reporter, Summary, introduce
 from henasy_stream.runtime.service import ServiceManager
 from henasy_stream.runtime.stopping import StopOnSignal
@@ -26,8 +27,7 @@ from henasy_stream.runtime.stopping import StopOnSignal
 if TYPE_CHECKING:
     from henasy_stream.loading import Model
     from henasy_stream.runtime.control import ControlSocket, QueryDesk
-    from henasy_stream.sinks.jsonl import JsonlSink
-    from henasy_stream.sinks.publisher import Publisher
+    from henasy_stream.sinks.publisher import Publisher, Sink
     from henasy_stream.sinks.video import VideoSink
     from henasy_stream.sources.base import CameraOptions, Source
     from henasy_stream.sources.entities import EntityFeed
@@ -108,7 +108,8 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, service: Servic
     stack.callback(outputs.close)
     # The video first: its checks are the stricter ones, and the record is replaced the moment it is opened.
     video = _open_pictures(options, reporter, parts, outputs, monitor, stop)
-    publisher, record = _open_messages(options, reporter, parts, counter)
+    record, recorded_pictures = open_record(options, reporter.warn)
+    publisher = _open_messages(options, parts, record, counter)
     introduce(reporter, options, parts.source, parts.model)
     outputs.add("first frame", FirstFrame(reporter))
     beats = None
@@ -116,15 +117,19 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, service: Servic
         outputs.add("messages", publisher)
         for number, ros_pictures in enumerate(parts.publishers.pictures):
             outputs.add(f"pictures for ROS 2 ({number})", ros_pictures)
+        if recorded_pictures is not None:
+            outputs.add("record", recorded_pictures)
         beats = Heartbeat(partial(_beat, publisher, monitor), reporter.warn)
         stack.callback(beats.close)
     kept = [sink for sink in (record, video) if sink is not None]
+    progress = Progress(reporter)
+    stack.callback(progress.close)
     engine = Engine(
         parts.model,
         _stream_config(options),
         queries=parts.queries,
         phrases=parts.phrases,
-        progress=Progress(reporter),
+        progress=progress,
         background=True,
     )
     stack.callback(engine.close)
@@ -149,6 +154,7 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, service: Servic
     pace = Pace(max_frames=options.max_frames, max_fps=options.max_fps)
     final = run_loop(parts.source, engine, outputs, monitor, stop, reporter.warn, pace, parts.entities, desk, advanced)
     service.stopping(stop.reason)
+    progress.close()  # or the bar stands below the summary
     seconds = time.monotonic() - started
     if beats is not None:
         beats.close()  # first, or it tells of the end before the last caption
@@ -276,8 +282,11 @@ def _phrases(options: LiveOptions) -> tuple[str, ...] | VerbNounPairs | None:
 
 def _check_outputs(options: LiveOptions, uri: str) -> None:
     """Looks for options that make no sense together, and for an output that would overwrite what is read."""
+    from henasy_stream.sources.uri import local_path
+
     check_publish(options)
-    taken = {Path(uri).expanduser().resolve(): "the source"}
+    check_record(options)
+    taken = {local_path(uri).resolve(): "the source"}
     for name in ("record", "annotate"):
         value = getattr(options, name)
         if value is not None:
@@ -289,23 +298,17 @@ def _check_outputs(options: LiveOptions, uri: str) -> None:
             taken[path] = f"--{name}"
 
 
-def _open_messages(
-    options: LiveOptions, reporter: Reporter, parts: Parts, counter: TopicCounter
-) -> tuple[Publisher | None, JsonlSink | None]:
-    if not options.publish_addresses and options.record is None:
-        return None, None
+def _open_messages(options: LiveOptions, parts: Parts, record: Sink | None, counter: TopicCounter) -> Publisher | None:
+    if not options.publish_addresses and record is None:
+        return None
     from henasy_stream.sinks.builder import MessageBuilder
-    from henasy_stream.sinks.jsonl import JsonlSink
     from henasy_stream.sinks.publisher import Publisher
 
-    record = None
-    if options.record is not None:
-        record = JsonlSink(Path(options.record).expanduser(), on_problem=reporter.warn)
     builder = MessageBuilder(
         parts.model.spec, source=parts.source.uri, masks=options.publish_masks, frame=options.publish_frames
     )
     sinks = [sink for sink in (*parts.publishers.sinks, record, counter) if sink is not None]
-    return Publisher(builder, sinks), record
+    return Publisher(builder, sinks)
 
 
 def _open_pictures(

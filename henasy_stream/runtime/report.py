@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from henasy_stream._progress import Bar
 from henasy_stream.runtime.log import open_console
 from henasy_stream.runtime.publishing import publish_lines
 from henasy_stream.sinks.builder import NodeStatus
@@ -56,6 +58,10 @@ class Reporter:
         """One line about something that the user should look at."""
         self._console.print(f"[bold yellow]{'note':<{_LABEL_WIDTH}}[/]{escape(text)}")
 
+    def bar(self, label: str, *, every_s: float = 5.0) -> Bar:
+        """A bar below the lines, labelled as they are; where there is no terminal, a line now and then."""
+        return Bar(f"{label:<{_LABEL_WIDTH - 1}}", partial(self.say, label), every_s=every_s, console=self._console)
+
     def summarise(self, summary: Summary) -> None:
         """The lines at the end."""
         status = summary.status
@@ -92,18 +98,37 @@ class Reporter:
 
 
 class Progress:
-    """Says now and then how far the phrases are embedded."""
+    """Tells how far the phrases are embedded, where that takes longer than a second."""
 
-    def __init__(self, reporter: Reporter, every_s: float = 3.0) -> None:
+    SOON_S = 1.0
+
+    def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
-        self._every_s = every_s
-        self._due = time.monotonic() + every_s
+        self._began: float | None = None
+        self._closed = False
+        self._bar: Bar | None = None
 
     def __call__(self, done: int, total: int) -> None:
         """Called with the number of texts that are embedded, and of all."""
-        if time.monotonic() >= self._due:
-            self._due += self._every_s
-            self._reporter.say("phrases", f"{done} of {total} embedded")
+        now = time.monotonic()
+        self._began = now if self._began is None else self._began
+        if done >= total or self._closed:
+            self._take_away()
+        elif self._bar is None and now - self._began >= self.SOON_S:
+            self._bar = self._reporter.bar("phrases", every_s=3.0)
+            self._bar.__enter__()
+        if (bar := self._bar) is not None:  # `close` comes from another thread
+            bar.show(done, total, "embedded")
+
+    def close(self) -> None:
+        """Takes the bar away; no other comes."""
+        self._closed = True
+        self._take_away()
+
+    def _take_away(self) -> None:
+        bar, self._bar, self._began = self._bar, None, None
+        if bar is not None:
+            bar.__exit__(None, None, None)
 
 
 class FirstFrame:
@@ -147,7 +172,7 @@ def introduce(reporter: Reporter, options: LiveOptions, source: Source, model: M
     if options.control is not None:
         reporter.say("control", f"{options.control}: queries may be changed there")
     if options.record is not None:
-        reporter.say("record", options.record)
+        reporter.say("record", options.record + (" with frames" if options.record_frames else ""))
     if options.annotate is not None:
         reporter.say("annotate", options.annotate)
 
