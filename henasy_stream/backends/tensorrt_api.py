@@ -6,98 +6,15 @@ Precision stands in the graph: networks are strongly typed, which TensorRT 11 ha
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from henasy_stream.backends.tensorrt_flavour import Flavour, architecture, one_line
 from henasy_stream.backends.tensorrt_progress import Phases
 from henasy_stream.errors import UserError
-
-FlavourName = Literal["tensorrt", "tensorrt_rtx"]
-FLAVOURS: tuple[FlavourName, ...] = ("tensorrt", "tensorrt_rtx")
-"""Modules, the preferred first: what a Jetson has, then what a desktop can have from PyPI alone."""
-_CALLED = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
-_HOW = {
-    "tensorrt": "on a Jetson make the environment with --system-site-packages, elsewhere pip install tensorrt",
-    "tensorrt_rtx": "pip install tensorrt_rtx (desktop GPUs from RTX 20 on)",
-}
-_OLDEST = 10
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Flavour:
-    """One of the modules, imported."""
-
-    name: FlavourName
-    module: Any
-
-    @property
-    def version(self) -> str:
-        """In full, since engines do not even outlive a patch."""
-        return str(self.module.__version__)
-
-    @property
-    def called(self) -> str:
-        """For people."""
-        return f"{_CALLED[self.name]} {self.version}"
-
-    @property
-    def is_rtx(self) -> bool:
-        """TensorRT for RTX builds for GPUs that are not in this machine, and captures CUDA graphs by itself."""
-        return self.name == "tensorrt_rtx"
-
-
-def load_flavour(wanted: FlavourName | Literal["auto"] = "auto") -> Flavour:
-    """The module of a name, or the first that can be imported.
-
-    Raises:
-        UserError: it is not installed, its libraries are missing, or it is too old; says how to get it.
-    """
-    tried = []
-    for name in FLAVOURS if wanted == "auto" else (wanted,):
-        found = _import(name)
-        if isinstance(found, Flavour):
-            return found
-        tried.append(found)
-    raise UserError("; ".join(tried))
-
-
-def _import(name: FlavourName) -> Flavour | str:
-    """The module, or why there is none."""
-    try:
-        flavour = Flavour(name=name, module=importlib.import_module(name))
-    except ModuleNotFoundError:
-        return f"{_CALLED[name]} is not installed: {_HOW[name]}"
-    except (ImportError, OSError, RuntimeError) as error:  # a library of its own, or of CUDA
-        return f"{_CALLED[name]} cannot be loaded ({_line(error)}): {_HOW[name]}"
-    if name == "tensorrt" and int(flavour.version.split(".")[0]) < _OLDEST:
-        return f"{flavour.called} is too old: this needs {_OLDEST} or newer, as in JetPack 6.1"
-    return flavour
-
-
-def architecture(capability: str) -> str:
-    """How the modules name a compute capability: "8.7" is "SM87".
-
-    Raises:
-        UserError: it is no such number.
-    """
-    major, dot, minor = capability.partition(".")
-    if not (dot and major.isdecimal() and minor.isdecimal()):
-        raise UserError(f"compute capability {capability!r}: give one as in 8.6 (nvidia-smi --query-gpu=compute_cap)")
-    return f"SM{int(major)}{int(minor)}"
-
-
-def check_target(flavour: Flavour, capability: str) -> None:
-    """Raises UserError unless it can build for a GPU of this compute capability that is not in this machine."""
-    if not flavour.is_rtx:
-        raise UserError(f"{flavour.called} builds for the GPU of this machine only; leave --compute-capability out")
-    known = flavour.module.ComputeCapability.__members__
-    if architecture(capability) not in known:
-        there = ", ".join(f"{name[2:-1]}.{name[-1]}" for name in known if name.startswith("SM"))
-        raise UserError(f"{flavour.called} builds for compute capability {there}, not for {capability}")
 
 
 def build_engine(
@@ -133,6 +50,7 @@ def build_engine(
         target = trt.ComputeCapability.__members__.get(architecture(capability), trt.ComputeCapability.CURRENT)
         config.num_compute_capabilities = 1
         config.set_compute_capability(target, 0)
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # without it a step may not be recorded
     monitor = _make_monitor(trt, phases)  # must outlive the build
     config.progress_monitor = monitor
     _fix_shapes(builder, network, config)
@@ -147,11 +65,13 @@ def build_engine(
 class OpenEngine:
     """An engine in memory and what executes it.
 
+    recordable: whether a step in a stream, given by its handle, can be recorded as a CUDA graph.
     keep_kernels: call it when all has run once; what the runtime has compiled is then there at the next start.
     """
 
     engine: Any
     context: Any
+    recordable: Callable[[int], bool]
     keep_kernels: Callable[[], None]
 
 
@@ -171,17 +91,17 @@ def open_engine(flavour: Flavour, path: Path, rebuild: str) -> OpenEngine:
     engine = trt.Runtime(log).deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         raise UserError(f"{flavour.called} does not load {path}: {_first(log.errors)}; {rebuild}")
-    keep = _nothing
-    if flavour.is_rtx:  # it compiles its kernels when they first run
+    if not flavour.is_rtx:
+        context = engine.create_execution_context()
+        keep, recordable = _nothing, _always
+    else:
         config = engine.create_runtime_config()
-        config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         keep = _kernel_cache(config, path.with_suffix(".kernels"))
         context = engine.create_execution_context(config)
-    else:
-        context = engine.create_execution_context()
+        recordable = context and context.is_stream_capturable
     if context is None:
         raise UserError(f"{flavour.called} cannot execute {path}: {_first(log.errors)}")
-    return OpenEngine(engine=engine, context=context, keep_kernels=keep)
+    return OpenEngine(engine=engine, context=context, recordable=recordable, keep_kernels=keep)
 
 
 def _kernel_cache(config: Any, file: Path) -> Callable[[], None]:
@@ -201,6 +121,11 @@ def _kernel_cache(config: Any, file: Path) -> Callable[[], None]:
 
 def _nothing() -> None:
     """There is nothing to keep."""
+
+
+def _always(stream: int) -> bool:
+    """TensorRT cannot be asked; a recording that fails says so."""
+    return True
 
 
 def _fix_shapes(builder: Any, network: Any, config: Any) -> None:
@@ -253,8 +178,4 @@ def _refusal(error: Any) -> str:
 
 
 def _first(errors: Sequence[str]) -> str:
-    return _line(errors[0]) if errors else "no reason given"
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())[:200]
+    return one_line(errors[0]) if errors else "no reason given"

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from henasy_stream.backends.tensorrt_api import build_engine, load_flavour
+from henasy_stream.backends.tensorrt_api import build_engine
+from henasy_stream.backends.tensorrt_flavour import load_flavour
 from henasy_stream.backends.tensorrt_progress import Phases
 from henasy_stream.errors import UserError
 

@@ -11,9 +11,9 @@ from typing import Literal
 
 from henasy_stream.backends.bundle import Bundle, Manifest, open_bundle
 from henasy_stream.backends.engine_cache import EngineKey, NoEngineError, build_once, engines_folder, find_engine
-from henasy_stream.backends.tensorrt_api import Flavour, FlavourName, check_target, load_flavour
 from henasy_stream.backends.tensorrt_build import build_apart
 from henasy_stream.backends.tensorrt_device import Gpu, open_driver
+from henasy_stream.backends.tensorrt_flavour import Flavour, FlavourName, check_target, load_flavour
 from henasy_stream.errors import UserError
 
 
