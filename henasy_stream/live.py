@@ -66,7 +66,8 @@ def build_parser() -> Parser:
     add(
         "--source",
         metavar="URI",
-        help="video file, image folder or pattern ('frames/*.png?fps=10'), rtsp:// or http:// stream, or "
+        help="video file, image folder or pattern ('frames/*.png?fps=10'), rtsp:// or http:// stream, ROS 2 bag "
+        "('bag:recording/?topic=/camera/image_raw'), or "
         "'world' ('world?seed=7&size=1280x720&fps=30&rotate=90')",
     )
     add("--list-cameras", action="store_true", help="print the cameras there are, with names and formats, and exit")
@@ -144,7 +145,8 @@ def build_parser() -> Parser:
     add("--publish-masks", action="store_true", help="publish the entity masks over ZeroMQ as well")
     add("--publish-frames", action="store_true", help="publish the frames over ZeroMQ as well, as JPEG")
     add("--wait-subscriber", metavar="N", type=int, help="start when N subscribers are connected (0)")
-    add("--record", metavar="FILE", help="write every message into a JSONL file, one a line")
+    add("--record", metavar="FILE", help="write every message into a file, .jsonl or .mcap (docs/bags.md)")
+    add("--record-frames", action="store_true", help="into the .mcap write the frames as well, as JPEG")
     add("--annotate", metavar="FILE", help="write a video with masks, labels and captions (.mp4, .webm)")
     add("--headless", action="store_true", help="open no window; without a display none is opened anyway")
     add("--view", action="store_true", help="serve the live page and open it in a browser, in place of the window")

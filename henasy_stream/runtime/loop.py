@@ -137,7 +137,9 @@ class Remarks:
 
 
 def _age(frame: Frame, arrived: float) -> float:
-    """Seconds since the frame was taken; since it was read where its clock says nothing about now."""
+    """Seconds since the frame was taken; since it was read where it is recorded or its clock says nothing about now."""
+    if frame.stamp_source == "file":
+        return perf_counter() - arrived
     if frame.clock == "unix":
         return (time.time_ns() - frame.stamp_ns) / 1e9
     if frame.clock == "monotonic":

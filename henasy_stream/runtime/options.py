@@ -48,6 +48,7 @@ class LiveOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     publish_frames: bool = False
     wait_subscriber: Annotated[int, msgspec.Meta(ge=0)] = 0
     record: str | None = None
+    record_frames: bool = False
     annotate: str | None = None
     headless: bool = False
     view: bool = False

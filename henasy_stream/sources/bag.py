@@ -22,6 +22,7 @@ from henasy_stream.sources.ros_images import compressed_to_rgb, image_to_rgb
 from henasy_stream.types import Clock, Frame, UInt8Array
 
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+_OUR_MASKS = "/henasy/masks/compressed"  # in a recording of our own, no camera
 _JUMP_NS = 1_000_000_000
 _UNIX_FROM_NS = 1_000_000_000_000_000_000  # September 2001; a smaller stamp is time since some start
 
@@ -57,7 +58,8 @@ class BagSource(SourceBase):
         self._size: tuple[int, int] | None = None
         with ExitStack() as stack:
             self._files = open_all(path, stack)
-            self.topic = choose_topic(uri, merge_topics(self._files), wanted, (IMAGE, COMPRESSED_IMAGE))
+            topics = [topic for topic in merge_topics(self._files) if topic.name != _OUR_MASKS]
+            self.topic = choose_topic(uri, topics, wanted, (IMAGE, COMPRESSED_IMAGE))
             self._records: Iterator[Record] = records(self._files, self.topic.name)
             self._next = self._picture()
             if self._next is None:

@@ -79,6 +79,15 @@ def is_bag(uri: str) -> bool:
     return uri.startswith("bag:") or ("://" not in uri and uri.endswith((".mcap", ".db3")))
 
 
+def local_path(uri: str) -> Path:
+    """The path that a URI would name as a plain file or bag."""
+    if uri.startswith("bag:"):
+        from henasy_stream.sources.bag_topics import split_bag
+
+        return split_bag(uri)[0]
+    return Path(uri).expanduser()
+
+
 def _camera_device(uri: str) -> str | None:
     """The device path that the URI names, None if it names no camera."""
     explicit = uri.startswith("camera:")
