@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from henasy_stream._arguments import Parser
+from henasy_stream._progress import Bar
 from henasy_stream.errors import UserError, debugging
 from henasy_stream.runtime.log import open_console
-
-_LINE_S = 5.0
-"""Between lines about progress where no bar can be drawn."""
 
 EPILOG = """\
 An engine fits one GPU generation, one version of TensorRT and one graph. It is kept, with a fingerprint, where
@@ -70,57 +64,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         bundle = bundle_folder(options.weights)
         plan = plan_engine(options.weights, bundle, options.flavour, options.compute_capability, options.out)
         code = 1
-        console.print(plan.about, markup=False)
-        with BuildBar(console) as bar:
-            path, built = ensure_engine(plan, bar.say, bar.advance, force=options.force)
+        say = partial(console.print, markup=False)
+        say(plan.about)
+        with Bar("building", lambda line: say(f"building: {line}"), counted="shares", console=console) as bar:
+            path, built = ensure_engine(plan, say, partial(_show, bar), force=options.force)
     except UserError as error:
         if debugging():
             raise
         return _end(code, str(error))
     except KeyboardInterrupt:
         return _end(130, "interrupted; no engine was written")
-    said = "built" if built else "is there already"
-    console.print(f"{said}: {path} ({path.stat().st_size / 1e6:.1f} MB)", markup=False)
+    say(f"{'built' if built else 'is there already'}: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 
 
-class BuildBar:
-    """How far a build is: a bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar = Progress(
-            TextColumn("building"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.description}"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=1.0)
-        self._due = time.monotonic() + _LINE_S
-
-    def __enter__(self) -> BuildBar:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-    def say(self, line: str) -> None:
-        """A line of its own."""
-        self._console.print(line, markup=False)
-
-    def advance(self, share: float, phase: str) -> None:
-        """The share that is done, 0 to 1, and of what."""
-        self._bar.update(self._task, completed=share, description=phase)
-        if not self._console.is_terminal and time.monotonic() >= self._due:
-            self._due = time.monotonic() + _LINE_S
-            self.say(f"building: {share:.0%} ({phase})")
+def _show(bar: Bar, share: float, phase: str) -> None:
+    bar.show(share, 1.0, f"({phase})" if phase else "")
 
 
 def _end(code: int, line: str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -68,20 +69,21 @@ class TensorRTBackend:
     """One engine on the first visible GPU; texts run on the CPU.
 
     Args:
-        plan: whose engine to load.  It must be there.
+        plan: what the engine is for.
+        engine: its file, looked at already.
 
     Raises:
-        UserError: it is not, or is not for this GPU, or the GPU or its driver is missing.
+        UserError: the runtime does not take it.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, engine: Path) -> None:
         self._driver = open_driver()
         self._driver.enter()
         manifest = plan.bundle.manifest
         self.name = f"{plan.flavour.name.replace('_', '-')}-cuda"
         self.spec = manifest.spec
         self._graph = manifest.graphs[self.spec.attention]
-        self._opened = open_engine(plan.flavour, plan.find(), f"build it with: {plan.command} --force")
+        self._opened = open_engine(plan.flavour, engine, f"build it with: {plan.command} --force")
         self._context = self._opened.context
         self._stream = self._driver.stream()
         memory = {*self._graph.state.keys(), *self._graph.state.values()}

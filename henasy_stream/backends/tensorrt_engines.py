@@ -108,7 +108,7 @@ def ensure_engine(
     Args:
         plan: what is wanted.
         report: told why it is built, and that another process is waited for.
-        progress: told the share that is done, and of what.
+        progress: told the share that is done, and of what; first when it is clear that one must be built.
         force: build it although it is there.
 
     Raises:
@@ -119,6 +119,7 @@ def ensure_engine(
             return plan.find(), False
         except NoEngineError as error:
             report(str(error).partition("; build it with")[0])
+    progress(0.0, "")  # it may be a while until the builder tells, and longer where another process builds
     built = False
 
     def build(out: Path, lock: int) -> None:
