@@ -31,6 +31,13 @@ def main(argv: Sequence[str]) -> int:
         "--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="of the network (default fp32)"
     )
     parser.add_argument("--steps", type=int, default=100, help="steps to compare with the reference (default 100)")
+    parser.add_argument(
+        "--opset", type=int, default=20, help="of ONNX, 18 to 20 (default 20, the latest of TensorRT 10)"
+    )
+    parser.add_argument("--dynamic-batch", action="store_true", help="graphs that take any number of streams at once")
+    parser.add_argument(
+        "--text-of", metavar="BUNDLE", help="share the text tower of this bundle, which lies beside --out"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="add what was measured to this file as well")
     console, started = Console(stderr=True), time.monotonic()
     try:
@@ -38,18 +45,24 @@ def main(argv: Sequence[str]) -> int:
         if options.steps < 8:
             raise UserError(f"--steps {options.steps}: compare at least 8")
         from export.bundle import write_bundle
+        from henasy_stream._progress import Bar
         from henasy_stream.loading import weights_file
 
         def tell(line: str) -> None:
             console.print(line, markup=False, highlight=False)
 
-        written = write_bundle(
-            weights_file(options.weights, tell),
-            options.out,
-            precision=options.precision,
-            steps=options.steps,
-            report=tell,
-        )
+        weights = weights_file(options.weights, tell)
+        with Bar("exporting", counted="time", console=console):
+            written = write_bundle(
+                weights,
+                options.out,
+                precision=options.precision,
+                steps=options.steps,
+                opset=options.opset,
+                batch=options.dynamic_batch,
+                text_of=options.text_of,
+                report=tell,
+            )
         if options.json is not None:
             _add(options.json, written, time.monotonic() - started)
     except (UserError, OSError) as error:
@@ -102,7 +115,12 @@ def _add(path: Path, written: Written, seconds: float) -> None:
         for name, graph in manifest.graphs.items()
     }
     half = written.half and dataclasses.asdict(written.half)
-    found = {"made_by": manifest.made_by, "seconds": round(seconds), "half": half, "graphs": graphs}
+    found = {
+        "made_by": f"{manifest.made_by} ({manifest.commit})",
+        "seconds": round(seconds),
+        "half": half,
+        "graphs": graphs,
+    }
     if written.scores is not None:
         found["scores"] = dataclasses.asdict(written.scores)
     before = json.loads(path.read_text()) if path.exists() else {}

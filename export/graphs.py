@@ -1,6 +1,6 @@
 """From a network to ONNX graphs whose inputs and outputs have names, and what those are.
 
-Static batch 1: such graphs are a third smaller, and a stream has one camera.
+Static batch 1 unless asked otherwise: such graphs are a third smaller, and a stream has one camera.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from export.operators import refused
+from export.operators import LATEST_OPSET, refused
 from henasy_stream.backends.bundle import DType, Graph, Port
 from henasy_stream.config import HenasyConfig
 from henasy_stream.errors import UserError
@@ -27,13 +27,17 @@ from henasy_stream.model.henasy import Henasy
 from henasy_stream.model.lavila import DualEncoder
 from henasy_stream.model.tokenizer import ClipTokenizer
 
-OPSET = 20
-_LARGEST_BYTES = 2_000_000_000
-"""Protocol buffers end at 2 GiB; the operators need some of it."""
+OPSET = LATEST_OPSET
+LEAST_OPSET = 18
+"""Below it PyTorch writes no graphs."""
+LARGEST_BYTES = 2_000_000_000
+"""Larger weights go into a file beside the graph: protocol buffers end at 2 GiB, and the operators need some of it."""
+BATCH = "batch"
 _RANGES = {
     "frames": (0.0, 255.0),
     "frame": (0.0, 255.0),
     "tokens": (0.0, float(ClipTokenizer.end_id)),
+    "filled": (0.0, None),
     "video_embedding": (-1.0, 1.0),
     "entity_embeddings": (-1.0, 1.0),
     "entity_probability": (0.0, 1.0),
@@ -67,18 +71,21 @@ class Form:
         return found
 
 
-def forms(model: Henasy | DualEncoder, config: HenasyConfig) -> Iterator[Form]:
-    """The step of a network, "window" or "causal", and its "text" tower."""
+def forms(model: Henasy | DualEncoder, config: HenasyConfig, *, batch: bool = False) -> Iterator[Form]:
+    """The step of a network, "window" or "causal", and its "text" tower; with `batch`, for any number of streams."""
     vision = config.vision
     picture = (vision.image_size, vision.image_size, 3)
     if isinstance(model, CausalHenasy):
         inputs = {"frame": torch.zeros(1, *picture, dtype=torch.uint8), "filled": torch.zeros(1, dtype=torch.int64)}
         inputs |= {f"{STATE}{site}": rows for site, rows in empty_state(model).items()}
-        yield Form(name="causal", module=CausalGraph(model).eval(), inputs=inputs, sizes={})
+        sizes = {name: {1 if name.startswith(STATE) else 0: BATCH} for name in inputs} if batch else {}
+        yield Form(name="causal", module=CausalGraph(model).eval(), inputs=inputs, sizes=sizes)
     else:
         frames = torch.zeros(1, vision.num_frames, *picture, dtype=torch.uint8)
         module = WindowGraph(model, config.preprocess).eval()
-        yield Form(name="window", module=module, inputs={"frames": frames}, sizes={})
+        yield Form(
+            name="window", module=module, inputs={"frames": frames}, sizes={"frames": {0: BATCH}} if batch else {}
+        )
     tokens = torch.zeros(3, min(7, config.text.context), dtype=torch.int64)
     tokens[:, -1] = 1  # an end token somewhere
     towers = model.towers if isinstance(model, Henasy) else model
@@ -90,51 +97,80 @@ def forms(model: Henasy | DualEncoder, config: HenasyConfig) -> Iterator[Form]:
     )
 
 
-def write_onnx(form: Form, path: Path) -> Graph:
+def write_onnx(form: Form, path: Path, opset: int = OPSET) -> Graph:
     """Writes the graph of a form; what it says of itself, without parity.
 
     Raises:
-        UserError: the packages that export are not installed, the weights are too large for one file, or the network
-            has an operator that TensorRT 10 lacks.
+        UserError: the packages that export are not installed, or TensorRT 10 knows no such opset or lacks an operator
+            of the network.
     """
     try:
         import onnx
         import onnxscript  # noqa: F401 - torch needs it
     except ImportError as error:
         raise UserError(f"{error.name} is not installed: pip install 'henasy-stream[export]'") from None
-    size = sum(value.nbytes for value in form.module.state_dict().values())
-    if size > _LARGEST_BYTES:
-        told = f"the weights of {form.name} take {size / 1e9:.1f} GB, and an ONNX file holds {_LARGEST_BYTES / 1e9:.1f}"
-        raise UserError(f"{told}; export it with --precision fp16")
-    outputs = form(form.inputs)
-    with _quiet():
+    given = _several(form)
+    outputs = form(given)
+    with quiet():
         program = torch.onnx.export(
             form.module,
             (),
-            kwargs=_nested(form.inputs),
+            kwargs=_nested(given),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=list(form.inputs),
             output_names=list(outputs),
-            dynamic_shapes=_dynamic(form),
+            dynamic_shapes=dynamic_shapes(form),
             verbose=False,
         )
     assert program is not None
-    program.save(str(path), external_data=False)
+    aside = sum(value.nbytes for value in form.module.state_dict().values()) > LARGEST_BYTES
+    program.save(str(path), external_data=aside)
+    operators = _tidy(path)
     onnx.checker.check_model(str(path), full_check=True)  # by its path, which large graphs need
-    graph = onnx.load(str(path))
-    operators = Counter(node.op_type for node in graph.graph.node)
-    if unknown := refused(operators, graph.opset_import[0].version, graph.ir_version):
-        raise UserError(f"{form.name}: TensorRT 10 does not take {', '.join(unknown)}; build the network without")
     state = {name: NEXT + name.removeprefix(STATE) for name in form.inputs if name.startswith(STATE)}
     return Graph(
         file=path.name,
-        opset=OPSET,
-        inputs=tuple(_port(name, value, form.sizes.get(name, {})) for name, value in form.inputs.items()),
-        outputs=tuple(_port(name, value, _grown(form)) for name, value in outputs.items()),
+        data=f"{path.name}.data" if aside else None,
+        opset=opset,
+        inputs=tuple(_port(name, value, form.sizes.get(name, {})) for name, value in given.items()),
+        outputs=tuple(_port(name, value, _grown(form, name)) for name, value in outputs.items()),
         state=state,
-        operators=dict(sorted(operators.items())),
+        operators=operators,
     )
+
+
+def _tidy(path: Path) -> dict[str, int]:
+    """Takes out what only tells where an operator came from, files of this machine included; counts the operators.
+
+    Raises:
+        UserError: TensorRT 10 does not take the graph.
+    """
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    model.graph.ClearField("value_info")
+    model.graph.ClearField("metadata_props")
+    for told in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        told.ClearField("metadata_props")
+    onnx.save(model, str(path))
+    operators = Counter(node.op_type for node in model.graph.node)
+    if unknown := refused(operators, model.opset_import[0].version, model.ir_version):
+        raise UserError(f"{path.stem}: TensorRT 10 does not take {', '.join(unknown)}; build the network without")
+    return dict(sorted(operators.items()))
+
+
+def _several(form: Form) -> dict[str, Tensor]:
+    """Inputs with more than one of what may change in number: a trace takes one for a constant."""
+    given = dict(form.inputs)
+    for name, axes in form.sizes.items():
+        for axis in axes:
+            if given[name].shape[axis] == 1:
+                given[name] = given[name].repeat_interleave(2, axis)
+    return given
 
 
 def _nested(inputs: dict[str, Tensor]) -> dict[str, object]:
@@ -144,17 +180,23 @@ def _nested(inputs: dict[str, Tensor]) -> dict[str, object]:
     return plain | {"state": state} if state else plain
 
 
-def _dynamic(form: Form) -> dict[str, object] | None:
+def dynamic_shapes(form: Form) -> dict[str, object] | None:
+    """The axes that may change, as torch.export wants them told."""
     if not form.sizes:
         return None
-    return {
-        name: {axis: torch.export.Dim(size, min=1) for axis, size in form.sizes[name].items()} for name in form.sizes
-    }
+    sizes = sorted({size for axes in form.sizes.values() for size in axes.values()})
+    dims = {size: torch.export.Dim(size, min=1) for size in sizes}
+    told = {name: {axis: dims[size] for axis, size in form.sizes.get(name, {}).items()} for name in form.inputs}
+    state = {name.removeprefix(STATE): axes for name, axes in told.items() if name.startswith(STATE)}
+    plain: dict[str, object] = {name: axes for name, axes in told.items() if not name.startswith(STATE)}
+    return plain | {"state": state} if state else plain
 
 
-def _grown(form: Form) -> dict[int, str]:
-    """The first axis of an output is that of the input whose first axis may change."""
-    return {0: next(axes[0] for axes in form.sizes.values())} if form.sizes else {}
+def _grown(form: Form, output: str) -> dict[int, str]:
+    """The axes of an output that change with those of the inputs: a state's are its own, the first of all others."""
+    if output.startswith(NEXT):
+        return form.sizes.get(STATE + output.removeprefix(NEXT), {})
+    return {0: next(iter(form.sizes.values()))[0]} if form.sizes else {}
 
 
 def _port(name: str, value: Tensor, sizes: dict[int, str]) -> Port:
@@ -164,7 +206,7 @@ def _port(name: str, value: Tensor, sizes: dict[int, str]) -> Port:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The exporter tells of packages that nobody needs, and how far it is."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

@@ -18,6 +18,7 @@ from torch import Tensor
 from export.graphs import Form
 from export.half_parity import similarities
 from henasy_stream.backends.base import Backend, NetworkState
+from henasy_stream.backends.onnx_text import OnnxText
 from henasy_stream.model.exported import NEXT, STATE
 from henasy_stream.preprocess import View
 from henasy_stream.sources.world import WorldSource
@@ -117,9 +118,9 @@ def compare_causal(
     return parity
 
 
-def compare_text(form: Form, backend: Backend, texts: list[str], tokens: npt.NDArray[np.int64]) -> Parity:
-    """Each text alone in the reference, all together in the backend."""
-    parity, found = Parity(), backend.embed_texts(texts)
+def compare_text(form: Form, text: OnnxText, tokens: npt.NDArray[np.int64]) -> Parity:
+    """Each text alone in the reference, those of similar length together in the graph."""
+    parity, found = Parity(), text.embed_tokens(tokens)
     for row, ids in zip(found, tokens, strict=True):
         wanted = form({"tokens": torch.from_numpy(ids[None, : int(ids.argmax()) + 1])})
         parity.see({"text_embedding": row[None]}, _arrays(wanted), 1.0)

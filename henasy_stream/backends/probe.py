@@ -17,7 +17,6 @@ import numpy.typing as npt
 from henasy_stream.backends.base import Backend
 from henasy_stream.backends.bundle import GOLDEN, check_file, read_manifest
 from henasy_stream.errors import UserError
-from henasy_stream.types import NetworkOutput
 
 TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2, "int8": 3e-2}
 """Of outputs that are at most 1, by the precision of a bundle."""
@@ -27,14 +26,16 @@ STRAY = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """One step and what the reference makes of it, without batch axis.
+    """One step and one text, and what the reference makes of them, without batch axis.
 
     pictures: (T, S, S, 3) of a window, (S, S, 3) of causal weights, whose memory is empty.  outputs: by field of
-    `NetworkOutput`.
+    `NetworkOutput`.  text: no part of the vocabulary, whose embeddings are known.  embedding: (D,), its own.
     """
 
     pictures: npt.NDArray[np.uint8]
     outputs: dict[str, npt.NDArray[np.float32]]
+    text: str
+    embedding: npt.NDArray[np.float32]
     tolerance: float
 
     @staticmethod
@@ -50,12 +51,14 @@ class Golden:
             with np.load(bundle / GOLDEN) as arrays:
                 pictures = arrays["in.frame" if manifest.spec.attention == "causal" else "in.frames"][0]
                 outputs = {key[4:]: arrays[key][0] for key in arrays if key.startswith("out.")}
+                text, embedding = str(arrays["in.text"]), outputs.pop("text_embedding")
         except (KeyError, IndexError, ValueError) as error:
             raise UserError(f"{bundle / GOLDEN} holds no step of these weights ({error}); export it again") from None
-        return Golden(pictures=pictures, outputs=outputs, tolerance=TOLERANCE[manifest.precision])
+        tolerance = TOLERANCE[manifest.precision]
+        return Golden(pictures=pictures, outputs=outputs, text=text, embedding=embedding, tolerance=tolerance)
 
     def run(self, backend: Backend) -> float:
-        """One step; returns its seconds.
+        """One step and one text; returns the seconds of the step.
 
         Raises:
             UserError: the outputs are others.
@@ -69,8 +72,10 @@ class Golden:
         # cuDNN rounds the inputs of convolutions to TF32, which has as many bits of mantissa as half precision.
         tolerance = TOLERANCE["fp16"] if backend.name.endswith("cuda") else self.tolerance
         for name, wanted in self.outputs.items():
-            if difference := _difference(found, name, wanted, tolerance):
+            if difference := _difference(getattr(found, name), name, wanted, tolerance):
                 raise UserError(f"{backend.name} computes something else than the weights: {difference}")
+        if difference := _difference(backend.embed_texts([self.text])[0], "text_embedding", self.embedding, tolerance):
+            raise UserError(f"{backend.name} computes something else than the weights: {difference}")
         return taken
 
 
@@ -143,9 +148,8 @@ def first_that_works(candidates: Sequence[Candidate], report: Callable[[str], No
     raise UserError("no backend runs these weights: " + "; ".join(f"{t.name}: {t.reason}" for t in refused)) from error
 
 
-def _difference(found: NetworkOutput, name: str, wanted: npt.NDArray[Any], tolerance: float) -> str:
+def _difference(value: npt.NDArray[Any] | None, name: str, wanted: npt.NDArray[Any], tolerance: float) -> str:
     """In words; empty when there is none that counts."""
-    value = getattr(found, name)
     if value is None or value.shape != wanted.shape:
         return f"{name} has shape {None if value is None else value.shape} instead of {wanted.shape}"
     wrong = ~(np.abs(value - wanted) <= tolerance)  # so that NaN is wrong

@@ -76,11 +76,11 @@ class CausalGraph(nn.Module):
 
         Args:
             frame: RGB.
-            filled: (1,) int64, how many rows of the memory are real.
+            filled: (B,) int64, how many rows of the memory are real.
             state: (T, B, …) by name.
         """
         memory = _ShiftMemory(state, filled)
-        began = (filled > 0).to(self.normalise.dtype)
+        began = (filled > 0).to(self.normalise.dtype)[:, None, None]
         out = self.model.advance(self.normalise(frame.float()[:, None]), memory, state["slots"][-1], began)
         named = _named(out.newest(), self.model.config.mask_grid)
         return named | {f"{NEXT}{site}": memory.shifted[site] for site in state}
@@ -129,8 +129,8 @@ class _ShiftMemory:
         """One band for the one frame."""
         content = torch.cat([self.rows[site][1:], new[None]])
         self.shifted[site] = content
-        lags = torch.arange(len(content) - 1, -1, -1, device=new.device)
-        yield Band(slice(0, len(new)), content, lags, (lags <= self.filled)[:, None])
+        lags = torch.arange(content.shape[0] - 1, -1, -1, device=new.device)
+        yield Band(slice(0, new.shape[0]), content, lags, lags[:, None] <= self.filled)
 
 
 def empty_state(model: CausalHenasy, batch: int = 1) -> dict[str, Tensor]:

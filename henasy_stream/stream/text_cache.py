@@ -19,7 +19,7 @@ from henasy_stream.types import FloatArray
 
 _log = logging.getLogger(__name__)
 
-_PROBE = "a hand holds a cup"
+PROBE = "a hand holds a cup"
 _PROBE_TOLERANCE = 1e-3
 _ASKED_AT_ONCE = 500
 _WAIT_S = 5.0  # for another process that writes
@@ -40,11 +40,11 @@ class TextCache:
         self.path = cache_path() / "texts" / f"{name}-{digest[:12]}.sqlite"
         self._width = spec.embed_dim
         self._writable = True
-        probe = backend.embed_texts([_PROBE])
-        kept, found = self.get([_PROBE])
+        probe = backend.embed_texts([PROBE])
+        kept, found = self.get([PROBE])
         if not found[0] or np.abs(kept - probe).max() > _PROBE_TOLERANCE:
             self._remove()
-            self.put([_PROBE], probe)
+            self.put([PROBE], probe)
 
     def get(self, texts: Sequence[str]) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
         """(N, D) embeddings, zeros for those that are not known, and (N,) whether they are."""

@@ -50,8 +50,13 @@ def test_a_bundle_says_what_it_is_and_how_far_from_the_reference(bundles: dict[s
     manifest = open_bundle(bundles[kind].folder).manifest
     assert manifest.spec.model_id == kind
     step = manifest.graphs["causal" if kind == "causal" else "window"]
-    assert max(step.parity.values()) < 1e-4
+    for graph in manifest.graphs.values():
+        assert graph.parity is not None
+        assert max(graph.parity.worst.values()) < graph.parity.tolerance == 1e-4
+    assert step.parity is not None
+    assert step.parity.rollout.keys() == (step.parity.worst.keys() if kind == "causal" else set())
     assert step.opset == 20
+    assert manifest.commit
     assert {port.name for port in step.outputs} >= {"video_embedding"}
     assert sum(step.operators.values()) > 50
     assert set(step.state.values()) <= {port.name for port in step.outputs}
@@ -110,6 +115,16 @@ def edit(**changes: object) -> Callable[[Path], object]:
     return apply
 
 
+def edit_files(name: str, **changes: object) -> Callable[[Path], object]:
+    def apply(folder: Path) -> None:
+        path = folder / "manifest.json"
+        manifest = json.loads(path.read_text())
+        manifest["files"][name] = manifest["files"].get(name, {}) | changes
+        path.write_text(json.dumps(manifest))
+
+    return apply
+
+
 def cut(name: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-100])
 
@@ -130,11 +145,16 @@ def flip(name: str) -> Callable[[Path], object]:
         (lambda folder: (folder / "manifest.json").write_text("{"), r"manifest\.json is damaged or no manifest"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), r"manifest\.json is damaged or no manifest"),
         (lambda folder: (folder / "manifest.json").write_bytes(b" " * (5 << 20)), r"manifest\.json is no manifest"),
-        (edit(schema=2), r"has schema 2, this version reads 1"),
+        (edit(schema=1), r"has schema 1, this version reads 2; export it again"),
+        (edit(schema=3), r"has schema 3, this version reads 2; update henasy-stream"),
         (edit(run="rm -rf /"), r"unknown field `run`"),
         (edit(spec={"model_id": "x"}), r"missing required field"),
-        (edit(files={"../window.onnx": {"size": 1, "sha256": ""}}), r"'\.\./window\.onnx' is not a file of the bundle"),
-        (edit(files={}), r"'window\.onnx' is not a file of the bundle"),
+        (edit_files("../window.onnx", size=1, sha256=""), r"'\.\./window\.onnx' is not a file of the bundle"),
+        (edit_files("window.onnx", beside=".."), r"'\.\.' is no bundle beside this one"),
+        (edit_files("window.onnx", beside="a/b"), r"'a/b' is no bundle beside this one"),
+        (edit_files("window.onnx", beside="other"), r"other/window\.onnx is missing"),
+        (edit(files={}), r"'golden\.npz' is not a file of the bundle"),
+        (edit(vocabulary_hash="0" * 64), r"the vocabulary is not the one that was exported"),
         (lambda folder: (folder / "text.onnx").unlink(), r"text\.onnx is missing"),
         (cut("window.onnx"), r"window\.onnx has \d+ bytes instead of"),
         (flip("window.onnx"), r"window\.onnx is not the file that was exported"),
@@ -175,8 +195,8 @@ def test_a_folder_of_something_else_is_not_overwritten(weights: dict[str, Path],
 
 
 def test_names_and_backends_that_do_not_fit_are_told(bundles: dict[str, Written], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"export/export\.py --weights demo-causal"):
-        hs.load("demo-causal", "onnxruntime")
+    with pytest.raises(UserError, match=r"export/export\.py --weights lavila"):
+        hs.load("lavila", "onnxruntime")
     with pytest.raises(UserError, match="take --backend onnxruntime"):
         hs.load(bundles["window"].folder, "torch")
     with pytest.raises(UserError, match=r"manifest\.json"):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from export import graphs
 from export.export import main
 from export.random_weights import SIZES, write_random
 from export.random_weights import main as main_of_random
@@ -25,15 +24,6 @@ def test_what_was_measured_is_kept_bundle_by_bundle(weights: dict[str, Path], tm
     causal = found["causal fp32"]["graphs"]["causal"]
     assert (causal["steps"], causal["wrong"]) == (8, 0)
     assert causal["rollout"].keys() == causal["worst"].keys()
-
-
-def test_weights_that_do_not_fit_into_a_file_are_told(
-    weights: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(graphs, "_LARGEST_BYTES", 1000)
-    assert main(["--weights", str(weights["window"]), "--out", str(tmp_path / "out")]) == 2
-    assert "the weights of window take" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_random_weights_are_a_network_of_which_nothing_is_zero(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from henasy_stream.backends.onnxruntime_backend import OnnxRuntimeBackend
 from henasy_stream.backends.probe import Candidate, Golden, attempt, first_that_works
 from henasy_stream.backends.torch_backend import TorchBackend
 from henasy_stream.errors import UserError
-from henasy_stream.types import NetworkOutput, UInt8Array
+from henasy_stream.types import FloatArray, NetworkOutput, UInt8Array
 from tests.export.conftest import KINDS
 
 LOAD = """
@@ -102,7 +102,11 @@ def test_most_weights_of_the_demo_cannot_change_unnoticed() -> None:
         return NetworkOutput(**{name: value[0] for name, value in zip(names, found, strict=True)})
 
     spec = SimpleNamespace(attention="window")
-    backend = SimpleNamespace(name="scaled", spec=spec, run_window=executed)
+
+    def embedded(_: list[str]) -> np.ndarray:
+        return golden.embedding[None]
+
+    backend = SimpleNamespace(name="scaled", spec=spec, run_window=executed, embed_texts=embedded)
     golden.run(backend)
     refused = []
     for tensor in floats[::8]:
@@ -114,6 +118,18 @@ def test_most_weights_of_the_demo_cannot_change_unnoticed() -> None:
             refused.append(tensor.name)
         tensor.CopyFrom(numpy_helper.from_array(before, tensor.name))
     assert len(refused) >= 0.8 * len(floats[::8]) > 10
+
+
+def test_a_changed_text_tower_is_refused(bundles: dict[str, Written], tmp_path: Path) -> None:
+    folder = copy_of(bundles["window"], tmp_path)
+    graph = onnx.load(str(folder / "text.onnx"))
+    for tensor in graph.graph.initializer:
+        if tensor.name == "projection":
+            tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name))
+    onnx.save(graph, str(folder / "text.onnx"))
+    signed(folder, "text.onnx")
+    with pytest.raises(UserError, match="of text_embedding differ"):
+        hs.load(folder)
 
 
 def test_a_golden_step_of_something_else_is_told(bundles: dict[str, Written], tmp_path: Path) -> None:
@@ -133,6 +149,9 @@ class Twisted:
 
     def run_window(self, clip: UInt8Array) -> NetworkOutput:
         return self._change(self._inner.run_window(clip))
+
+    def embed_texts(self, texts: list[str]) -> FloatArray:
+        return self._inner.embed_texts(texts)
 
 
 def share(value: float, count: int) -> Callable[[NetworkOutput], NetworkOutput]:

@@ -1,7 +1,9 @@
-"""The bundle that ships is the demo's weights, and what the node says does not depend on the backend."""
+"""The bundles that ship are the demo's weights, and what the node says does not depend on the backend."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,50 +14,66 @@ from export.parity import pictures
 from henasy_stream.backends.bundle import open_bundle
 from henasy_stream.loading import DEMO_WEIGHTS, Model
 
-FOLDER = DEMO_WEIGHTS.with_suffix("")
+FOLDERS = {name: DEMO_WEIGHTS.with_name(name) for name in ("demo", "demo-causal")}
 LARGEST = 15e6
+AGAIN = "export again: python export/export.py --weights demo --out henasy_stream/weights/demo (docs/export.md)"
+LIVE = """
+import sys
+from henasy_stream.live import main
+code = main(sys.argv[1:])
+assert "torch" not in sys.modules
+sys.exit(code)
+"""
 
 
-@pytest.fixture(scope="module")
-def onnx() -> Model:
-    model = hs.load("demo")
-    assert model.name == "onnxruntime-cpu"
-    return model
+@pytest.fixture(scope="module", params=FOLDERS)
+def models(request: pytest.FixtureRequest) -> tuple[Model, Model]:
+    """The same weights with ONNX Runtime and with PyTorch."""
+    onnx, torch_ = hs.load(request.param), hs.load(request.param, "torch")
+    assert onnx.name == "onnxruntime-cpu"
+    assert torch_.name.startswith("torch-")
+    return onnx, torch_
 
 
-@pytest.fixture(scope="module")
-def torch_() -> Model:
-    model = hs.load("demo", "torch")
-    assert model.name.startswith("torch-")
-    return model
-
-
-def test_the_bundle_is_made_of_the_weights_that_ship(onnx: Model, torch_: Model) -> None:
-    assert onnx.spec == torch_.spec, (
-        "export again: python export/export.py --weights demo --out henasy_stream/weights/demo"
-    )
-    frames = pictures(onnx.spec.image_size, 9, seed=11)
+def test_the_bundles_are_made_of_the_weights_that_ship(models: tuple[Model, Model]) -> None:
+    onnx, torch_ = models
+    assert onnx.spec == torch_.spec, AGAIN
+    frames, width = pictures(onnx.spec.image_size, 9, seed=11), onnx.spec.num_frames
+    states = [model.initial_state() if onnx.spec.attention == "causal" else None for model in models]
     for start in range(5):
-        clip = np.stack(frames[start : start + onnx.spec.num_frames])
-        found, wanted = onnx.run_window(clip), torch_.run_window(clip)
-        assert found.entity_probability is not None
-        assert wanted.entity_probability is not None
-        np.testing.assert_allclose(found.video_embedding, wanted.video_embedding, atol=1e-4)
-        np.testing.assert_allclose(found.entity_probability, wanted.entity_probability, atol=1e-4)
-    texts = [*onnx.spec.nouns, "something that the world has never heard of"]
+        found = []
+        for index, model in enumerate(models):
+            state = states[index]
+            if state is None:
+                found.append(model.run_window(np.stack(frames[start : start + width])))
+            else:
+                states[index], output = model.step(state, frames[start])
+                found.append(output)
+        one, other = found
+        assert one.entity_probability is not None
+        assert other.entity_probability is not None
+        np.testing.assert_allclose(one.video_embedding, other.video_embedding, atol=1e-4, err_msg=AGAIN)
+        np.testing.assert_allclose(one.entity_probability, other.entity_probability, atol=1e-4, err_msg=AGAIN)
+    texts = [*onnx.spec.nouns, *onnx.spec.phrases, "something that the world has never heard of"]
     np.testing.assert_allclose(onnx.embed_texts(texts), torch_.embed_texts(texts), atol=1e-5)
 
 
-def test_the_bundle_is_small(onnx: Model) -> None:
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= LARGEST
-    manifest = open_bundle(FOLDER).manifest
-    assert manifest.graphs.keys() == {"window", "text"}
-    assert max(value for graph in manifest.graphs.values() for value in graph.parity.values()) <= 1e-4
+def test_the_bundles_are_small_and_share_a_text_tower() -> None:
+    assert sum(path.stat().st_size for folder in FOLDERS.values() for path in folder.iterdir()) <= LARGEST
+    for name, folder in FOLDERS.items():
+        bundle = open_bundle(folder)
+        step = "causal" if name == "demo-causal" else "window"
+        assert bundle.manifest.graphs.keys() == {step, "text"}
+        assert bundle.path("text").samefile(FOLDERS["demo"] / "text.onnx")
+        assert "dirty" not in bundle.manifest.commit, AGAIN
+        for graph in bundle.manifest.graphs.values():
+            assert graph.parity is not None
+            assert max(graph.parity.worst.values()) <= 1e-4
 
 
-def test_the_node_says_the_same_with_either_backend(onnx: Model, torch_: Model, tmp_path: Path) -> None:
+def test_the_node_says_the_same_with_either_backend(models: tuple[Model, Model]) -> None:
     told = []
-    for model in (onnx, torch_):
+    for model in models:
         with hs.open_source("world?seed=4&size=160x120&fps=2&seconds=20") as source:
             told.append(
                 [
@@ -65,3 +83,16 @@ def test_the_node_says_the_same_with_either_backend(onnx: Model, torch_: Model, 
             )
     assert told[0] == told[1]
     assert any(tracks for _, _, tracks in told[0])
+
+
+def test_the_causal_demo_runs_live_without_torch(tmp_path: Path) -> None:
+    record = tmp_path / "record.jsonl"
+    arguments = ["--weights", "demo-causal", "--source", "world", "--headless", "--max-frames", "60"]
+    done = subprocess.run(
+        [sys.executable, "-c", LIVE, *arguments, "--queries", "cup", "--record", str(record)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"topic":"henasy/1/tracks"' in record.read_text()
