@@ -65,6 +65,6 @@ def answer(status: HTTPStatus, body: bytes, content_type: str, **more: str) -> R
     return Response(status.value, status.phrase, headers, body)
 
 
-def refusal(status: HTTPStatus, why: str) -> Response:
+def refusal(status: HTTPStatus, why: str, **more: str) -> Response:
     """An HTTP answer that says no."""
-    return answer(status, f"{why}\n".encode(), _TYPES["txt"])
+    return answer(status, f"{why}\n".encode(), _TYPES["txt"], **more)

@@ -87,6 +87,6 @@ class History:
 
 def _extend(spans: deque[list[int]], now_ns: int) -> None:
     if spans and now_ns - spans[-1][1] <= _LONGEST_GAP_NS:
-        spans[-1][1] = now_ns
+        spans[-1][1] = max(spans[-1][1], now_ns)  # a clock may step back a little
     else:
         spans.append([now_ns, now_ns])

@@ -164,6 +164,8 @@ class Server:
         origin, host = headers.get_all("Origin"), headers["Host"]
         if origin and origin != [f"http://{host}"]:
             return refusal(HTTPStatus.FORBIDDEN, "requests from other pages are refused")
+        if getattr(request, "method", "GET") != "GET":  # earlier than 16, websockets itself refuses all others
+            return refusal(HTTPStatus.METHOD_NOT_ALLOWED, "GET only", Allow="GET")
         path = request.path.partition("?")[0]
         if path in (SOCKET_PATH, SAVE_PATH):
             return None

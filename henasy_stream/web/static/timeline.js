@@ -38,7 +38,7 @@ export class Timeline {
       Object.assign(known, { label: t.label, query: t.query, colour: result.colours[t.id] });
       this.seen.set(t.id, known);
       const last = known.spans.at(-1);
-      if (last && now - last[1] <= GAP_NS) last[1] = now;
+      if (last && now - last[1] <= GAP_NS) last[1] = Math.max(last[1], now);
       else known.spans.push([now, now]);
     }
     this.forget(now - KEPT_NS);
