@@ -42,16 +42,15 @@ def encode(rgb: np.ndarray, encoding: str) -> np.ndarray:
         colours = np.stack([plane[0::2, 0::2] for plane in pair], -1).reshape(height // 2, width)
         return np.concatenate([y, colours])
     if encoding.startswith("bayer"):
-        letters = {"r": 0, "g": 1, "b": 2}
-        order = [letters[letter] for letter in encoding[6:10]]
+        order = ["rgb".find(letter) for letter in encoding[6:10]]
         mosaic = np.empty((height, width), np.uint8)
         for place, channel in enumerate(order):
             mosaic[place // 2 :: 2, place % 2 :: 2] = rgb[place // 2 :: 2, place % 2 :: 2, channel]
         return mosaic
     if encoding.startswith("mono") or encoding == "8UC1":
         return rgb[..., 0]
-    order = {"8UC3": "bgr", "8UC4": "bgra"}.get(encoding, encoding.rstrip("0123456789"))
-    planes = [np.full((height, width), 17, np.uint8) if c == "a" else rgb[..., "rgb".find(c)] for c in order]
+    letters = {"8UC3": "bgr", "8UC4": "bgra"}.get(encoding, encoding.rstrip("0123456789"))
+    planes = [np.full((height, width), 17, np.uint8) if c == "a" else rgb[..., "rgb".find(c)] for c in letters]
     return np.stack(planes, -1).reshape(height, -1)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from henasy_stream_ros.parameters import BY_NAME, PARAMETERS, Settings, change, checked, settings, table
+from henasy_stream_ros.parameters import BY_NAME, PARAMETERS, Settings, change, check_together, checked, settings, table
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
@@ -72,8 +72,6 @@ def test_an_integer_is_taken_for_a_double():
         ("queries", [1], "give texts"),
         ("queries", ["q" * 10_000], "queries: query 'qqqq"),
         ("queries", [str(i) for i in range(33)], "queries: 33 queries; at most 32"),
-        ("verbs_file", "everyday", "verbs_file and nouns_file"),
-        ("image_topic", "", "image_topic: names no topic"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(name, value, says):
@@ -107,11 +105,24 @@ def test_queries_are_tidied():
     assert settings({"queries": [""]}).queries == ()
 
 
-def test_what_contradicts_itself_is_told():
-    with pytest.raises(UserError, match="leave one of them out"):
-        settings({"verbs_file": "everyday", "nouns_file": "everyday", "phrases_file": "p.txt"})
-    with pytest.raises(UserError, match="rectify: needs the CameraInfo"):
-        settings({"source": "camera:0", "rectify": True})
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"verbs_file": "everyday", "nouns_file": "everyday", "phrases_file": "p.txt"}, "leave one of them out"),
+        ({"verbs_file": "everyday"}, "verbs_file and nouns_file"),
+        ({"source": "camera:0", "rectify": True}, "rectify: needs the CameraInfo"),
+        ({"image_topic": ""}, "image_topic: names no topic"),
+    ],
+)
+def test_what_contradicts_itself_is_told(values, says):
+    with pytest.raises(UserError, match=says):
+        check_together(settings(values))
+
+
+def test_what_fits_together():
+    check_together(settings({}))
+    check_together(settings({"source": "world", "image_topic": ""}))
+    check_together(settings({"verbs_file": "everyday", "nouns_file": "everyday"}))
 
 
 @pytest.mark.parametrize("parameter", [p for p in PARAMETERS if p.name != "autostart"], ids=lambda p: p.name)
@@ -126,15 +137,17 @@ def test_only_dynamic_ones_change_while_the_node_is_configured(parameter):
     }[parameter.kind]
     if parameter.choices:
         other = next(choice for choice in parameter.choices if choice != parameter.default)
-    if parameter.name in ("verbs_file", "nouns_file"):
-        current = settings({"verbs_file": "v.txt", "nouns_file": "n.txt"})
-    assert getattr(change(current, parameter.name, other, active=False), parameter.name) == checked(parameter, other)
+    assert getattr(change(current, parameter.name, other, configured=False), parameter.name) == checked(
+        parameter, other
+    )
     if parameter.dynamic:
-        assert getattr(change(current, parameter.name, other, active=True), parameter.name) == checked(parameter, other)
+        assert getattr(change(current, parameter.name, other, configured=True), parameter.name) == checked(
+            parameter, other
+        )
     else:
         with pytest.raises(UserError, match=f"{parameter.name}: is read when the node is configured"):
-            change(current, parameter.name, other, active=True)
-        assert change(current, parameter.name, getattr(current, parameter.name), active=True) == current
+            change(current, parameter.name, other, configured=True)
+        assert change(current, parameter.name, getattr(current, parameter.name), configured=True) == current
 
 
 def test_the_yaml_file_holds_each_with_its_default_and_a_comment():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from henasy_stream.control import Request, wanted
@@ -268,10 +268,14 @@ def settings(values: Mapping[str, Any]) -> Settings:
     """The settings of the values by name; what is absent has its default.
 
     Raises:
-        UserError: a value does not fit, or two contradict each other.
+        UserError: a value does not fit.
     """
     given = {parameter.name: parameter.default for parameter in PARAMETERS} | dict(values)
-    found = Settings(**{name: checked(BY_NAME[name], value) for name, value in given.items()})
+    return Settings(**{name: checked(BY_NAME[name], value) for name, value in given.items()})
+
+
+def check_together(found: Settings) -> None:
+    """Raises UserError when two settings contradict each other; looked at when the node is configured."""
     if bool(found.verbs_file) != bool(found.nouns_file):
         raise UserError("verbs_file and nouns_file: captions are made of verbs and nouns; give both, or 'everyday'")
     if found.phrases_file and found.verbs_file:
@@ -280,26 +284,25 @@ def settings(values: Mapping[str, Any]) -> Settings:
         raise UserError("rectify: needs the CameraInfo of an image topic; leave `source` empty")
     if not found.source and not found.image_topic:
         raise UserError("image_topic: names no topic; give one, or a `source`")
-    return found
 
 
-def change(current: Settings, name: str, value: Any, *, active: bool) -> Settings:
+def change(current: Settings, name: str, value: Any, *, configured: bool) -> Settings:
     """The settings after one parameter is set.
 
     Args:
         current: the settings before.
         name: of the parameter.
         value: as it came.
-        active: the node is configured, so that only dynamic parameters may change.
+        configured: whether the node is, so that only dynamic parameters may change.
 
     Raises:
         UserError: the value does not fit, or the parameter may not change now.
     """
     parameter = BY_NAME[name]
     new = checked(parameter, value)
-    if active and not parameter.dynamic and new != getattr(current, name):
+    if configured and not parameter.dynamic and new != getattr(current, name):
         raise UserError(f"{name}: is read when the node is configured; `ros2 lifecycle set … cleanup` first")
-    return settings({**{p.name: getattr(current, p.name) for p in PARAMETERS}, name: new})
+    return replace(current, **{name: new})
 
 
 def _queries(texts: Sequence[str]) -> tuple[str, ...]:
