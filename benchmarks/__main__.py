@@ -20,6 +20,7 @@ import benchmarks
 from benchmarks import Result
 from henasy_stream import __version__
 from henasy_stream._arguments import Parser
+from henasy_stream._progress import Bar
 from henasy_stream.errors import UserError
 
 
@@ -66,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in arguments.only or modules():
         started = time.monotonic()
         try:
-            results[name] = list(importlib.import_module(f"benchmarks.{name}").run())
+            with Bar(name, counted="time"):
+                results[name] = list(importlib.import_module(f"benchmarks.{name}").run())
         except Exception as error:  # noqa: BLE001 - the other modules' results are still wanted
             failed = True
             print(f"{name} failed: {type(error).__name__}: {error}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -82,7 +83,22 @@ def _tell(*, as_json: bool) -> int:
 def diagnose() -> Iterator[Finding]:
     """All findings, each as soon as it is known."""
     for check in CHECKS:
-        yield from isolated(check)
+        with _waiting_for(check.about):
+            found = isolated(check)
+        yield from found
+
+
+@contextlib.contextmanager
+def _waiting_for(about: str) -> Iterator[None]:
+    """Says on a terminal what is looked at, by hand: the library that draws bars may be what is missing."""
+    at_terminal = sys.stderr.isatty()
+    if at_terminal:
+        print(f"… {about}", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if at_terminal:
+            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
 
 def verdict(found: Sequence[Finding]) -> tuple[str | None, bool]:

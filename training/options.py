@@ -5,13 +5,12 @@ from __future__ import annotations
 import difflib
 import importlib
 import math
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import tyro
 
 import training.recipes
 from henasy_stream._arguments import Parser
@@ -90,6 +89,10 @@ def parse(argv: Sequence[str]) -> Options:
     if own.data:
         start = replace(start, data=_folder(start, own.data))
     start = _with_sizes_of_weights(start, rest)
+    if os.environ.get("NO_COLOR") or not sys.stderr.isatty():
+        os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "False")  # which tyro reads when it is imported
+    import tyro
+
     recipe = tyro.cli(
         Recipe,
         default=replace(start, losses={**start.losses, **{name: 0.0 for name in LOSSES if name not in start.losses}}),
