@@ -126,7 +126,7 @@ class Theatre:
     def __init__(
         self, page: LivePage, film: Film, *, late_s: float = 0.0, hop: int = 1, things: list[int] | None = None
     ) -> None:
-        self.monitor = Monitor(ScriptedSource([]))
+        self.monitor = Monitor(ScriptedSource([]), stall_s=1e9)
         self.monitor.enter("RUNNING")
         self.queries: tuple[str, ...] = ()
         page.attend(About(monitor=self.monitor, spec=SPEC, source="film", answer=self.answer), tapped=True)
