@@ -24,10 +24,13 @@ CHECKS = (
     Check(about="gpu", function="runtimes.gpu"),
     Check(about="camera", function="cameras.cameras", limit_s=60),
     Check(about="display", function="machine.display", limit_s=30),
-    Check(about="port", function="machine.port"),
+    Check(about="port", function="machine.ports"),
     Check(about="cache", function="machine.cache"),
-    Check(about="ros", function="machine.ros"),
-    Check(about="udp", function="machine.buffers"),
+    Check(about="disk", function="machine.here"),
+    Check(about="ros", function="ros.ros"),
+    Check(about="dds", function="ros.dds"),
+    Check(about="udp", function="ros.buffers"),
+    Check(about="shm", function="ros.shared_memory"),
 )
 _COLOURS = {"ok": "32", "note": "33", "problem": "31"}
 

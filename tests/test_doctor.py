@@ -9,14 +9,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from henasy_stream import doctor
-from henasy_stream.checks import cameras, machine, runtimes
+from henasy_stream.checks import cameras, machine, ros, runtimes
 from henasy_stream.checks.finding import Check, Finding, Mark, isolated
+from henasy_stream.live import build_parser
 from henasy_stream.loading import candidates
 from henasy_stream.sources import _v4l2
 
@@ -154,10 +156,9 @@ def test_colours_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_check_that_raises_or_does_not_exist_is_a_finding() -> None:
-    (found,) = isolated(Check(about="port", function="machine.port", argument="no number"))
-    assert found == Finding(
-        mark="problem", about="port", text="ValueError: invalid literal for int() with base 10: 'no number'"
-    )
+    (found,) = isolated(Check(about="onnxruntime", function="runtimes.backend", argument="nonsense"))
+    assert found.mark == "problem"
+    assert found.text.startswith("ValueError: ")
     (found,) = isolated(Check(about="weather", function="machine.weather"))
     assert found.mark == "problem"
     assert "AttributeError" in found.text
@@ -172,8 +173,9 @@ def listener() -> Iterator[int]:
 
 
 def test_a_port_that_is_taken(listener: int) -> None:
-    (found,) = machine.port(str(listener))
+    found = machine.port(listener, "--publish zmq://127.0.0.1:{}")
     assert found.mark == "note"
+    assert found.remedy.startswith("stop the program")
     assert f"zmq://127.0.0.1:{listener + 1}" in found.remedy
 
 
@@ -187,22 +189,68 @@ def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert "HENASY_CACHE" in found.remedy
 
 
-def test_ros_and_what_its_pictures_need(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_ports_are_those_of_the_options() -> None:
+    told = " ".join(finding.text + finding.remedy for finding in machine.ports())
+    for option in ("--publish", "--control", "--view"):
+        assert option in told
+        assert option in build_parser().options()
+
+
+def test_a_folder_that_takes_no_records(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "GB free for records" in machine.here()[0].text
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert machine.here()[0].mark == "note"
+
+
+def test_a_python_that_nobody_has_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.system()[0].mark == "ok"
+    monkeypatch.setattr(sys, "version_info", (3, 99, 0))
+    (found,) = machine.system()
+    assert found.mark == "note"
+    assert "tested are 3.10 to 3.13" in found.text
+
+
+def test_ros(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("ROS_DISTRO", raising=False)
-    assert machine.ros(tmp_path)[0].mark == "ok"
+    assert ros.ros(tmp_path)[0].mark == "ok"
     (tmp_path / "jazzy").mkdir()
     (tmp_path / "jazzy" / "setup.bash").touch()
-    assert machine.ros(tmp_path)[0].remedy == f"source {tmp_path}/jazzy/setup.bash"
-    size = tmp_path / "rmem_max"
-    size.write_text("212992\n")
-    assert machine.buffers(size)[0].mark == "ok"  # nobody sends pictures over ROS here
+    assert ros.ros(tmp_path)[0].remedy == f"source {tmp_path}/jazzy/setup.bash"
     monkeypatch.setenv("ROS_DISTRO", "jazzy")
-    assert machine.ros(tmp_path)[0].text == "jazzy is sourced"
-    assert machine.buffers(size)[0].mark == "note"
-    assert "208 KiB" in machine.buffers(size)[0].text
-    size.write_text("2147483647\n")
-    assert machine.buffers(size)[0].mark == "ok"
-    assert machine.buffers(tmp_path / "nothing")[0].mark == "ok"
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
+    monkeypatch.setenv("ROS_DOMAIN_ID", "7")
+    assert ros.ros(tmp_path)[0].text == "jazzy is sourced: rmw_cyclonedds_cpp, domain 7"
+
+
+def test_what_pictures_over_ros_need(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("ROS_DISTRO", raising=False)
+    (tmp_path / "rmem_max").write_text("212992\n")
+    (tmp_path / "wmem_max").write_text("2147483647\n")
+    assert [found.mark for found in ros.buffers(tmp_path)] == ["ok"] * 2  # nobody sends pictures over ROS here
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    read, write = ros.buffers(tmp_path)
+    assert (read.mark, write.mark) == ("note", "ok")
+    assert "208 KiB" in read.text
+    assert read.remedy.startswith("sudo sysctl -w net.core.rmem_max=")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(64 << 20, 0, 64 << 20))
+    (shared,) = ros.shared_memory(tmp_path)
+    assert (shared.mark, shared.about) == ("note", "shm")
+    assert "--shm-size" in shared.remedy
+    nothing = tmp_path / "nothing"
+    assert [found.mark for found in ros.buffers(nothing) + ros.shared_memory(nothing)] == ["ok"] * 3
+
+
+def test_dds_without_ros(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert ros.dds(missing)[0].remedy == "pip install 'henasy-stream[ros2]'"
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert "from source" in ros.dds(missing)[0].remedy
+    monkeypatch.setitem(sys.modules, "cyclonedds.core", None)
+    assert ros.dds(lambda name: "11.0")[0].mark == "note"
 
 
 def test_cameras(monkeypatch: pytest.MonkeyPatch) -> None:

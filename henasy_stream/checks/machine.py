@@ -1,4 +1,4 @@
-"""What the machine has: a display, ports, disks, ROS."""
+"""What the machine has: a display, ports, disks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import os
 import platform
 import shutil
 import socket
+import sys
 from pathlib import Path
 
 from henasy_stream.checks.finding import Finding
 
-PORT = 5560
+_OLDEST, _NEWEST = (3, 10), (3, 13)
 _LITTLE_SPACE = 2e9
-_SMALL_BUFFER = 8 << 20  # a raw picture of 1920x1080 has 6.2 MB
-_BUFFER = Path("/proc/sys/net/core/rmem_max")
 
 
 def system() -> list[Finding]:
@@ -23,7 +22,11 @@ def system() -> list[Finding]:
         f"{platform.system()} {platform.release()} {platform.machine()}, {len(os.sched_getaffinity(0))} cores, "
         f"{memory:.1f} GB of memory; Python {platform.python_version()}"
     )
-    return [Finding(about="system", text=text)]
+    version = sys.version_info[:2]
+    if _OLDEST <= version <= _NEWEST:
+        return [Finding(about="system", text=text)]
+    text += f"; tested are {'.'.join(map(str, _OLDEST))} to {'.'.join(map(str, _NEWEST))}"
+    return [Finding(mark="note", about="system", text=text, remedy="make the virtual environment with one of those")]
 
 
 def display() -> list[Finding]:
@@ -37,40 +40,28 @@ def display() -> list[Finding]:
     return [Finding(mark="note", about="display", text=f"no window: {reason}", remedy=remedy)]
 
 
-def port(number: str = str(PORT)) -> list[Finding]:
-    """Whether the port that the documentation publishes on is free."""
+def ports() -> list[Finding]:
+    """Whether the ports are free that the documentation uses."""
+    from henasy_stream.web.address import DEFAULT_PORT
+
+    return [
+        port(5560, "--publish zmq://127.0.0.1:{}"),
+        port(5562, "--control zmq://127.0.0.1:{}"),
+        port(DEFAULT_PORT, "--view --view-address 127.0.0.1:{}"),
+    ]
+
+
+def port(number: int, option: str) -> Finding:
+    """Whether a port of this machine is free for an option, which has {} where the number belongs."""
     address = f"127.0.0.1:{number}"
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as ZeroMQ binds
         try:
-            probe.bind(("127.0.0.1", int(number)))
+            probe.bind(("127.0.0.1", number))
         except OSError as error:
-            remedy = f"stop the program that listens there, or --publish zmq://127.0.0.1:{int(number) + 1}"
-            return [Finding(mark="note", about="port", text=f"{address}: {error.strerror}", remedy=remedy)]
-    return [Finding(about="port", text=f"{address} is free for --publish")]
-
-
-def ros(installed: Path = Path("/opt/ros")) -> list[Finding]:
-    """Whether a ROS 2 environment is active."""
-    if distribution := os.environ.get("ROS_DISTRO"):
-        return [Finding(about="ros", text=f"{distribution} is sourced")]
-    there = sorted(installed.glob("*/setup.bash"))
-    if not there:
-        return [Finding(about="ros", text="none found; nothing but a ROS node needs it")]
-    return [Finding(mark="note", about="ros", text="installed, not sourced", remedy=f"source {there[-1]}")]
-
-
-def buffers(file: Path = _BUFFER) -> list[Finding]:
-    """Whether the kernel takes large messages over UDP, as ROS sends pictures."""
-    if not file.is_file():
-        return [Finding(about="udp", text=f"{file} cannot be read here")]
-    size = int(file.read_text())
-    text = f"net.core.rmem_max is {size / 1024:.0f} KiB"
-    if size >= _SMALL_BUFFER:
-        return [Finding(about="udp", text=text)]
-    text += ", little for pictures over ROS"
-    remedy = "sudo sysctl -w net.core.rmem_max=2147483647"
-    return [Finding(mark="note" if os.environ.get("ROS_DISTRO") else "ok", about="udp", text=text, remedy=remedy)]
+            remedy = f"stop the program that listens there (ss -ltnp), or {option.format(number + 1)}"
+            return Finding(mark="note", about="port", text=f"{address}: {error.strerror}", remedy=remedy)
+    return Finding(about="port", text=f"{address} is free for {option.split()[0]}")
 
 
 def cache() -> list[Finding]:
@@ -88,3 +79,13 @@ def cache() -> list[Finding]:
         remedy = "make room before you download weights, or set HENASY_CACHE to a folder on another disk"
         return [Finding(mark="note", about="cache", text=text, remedy=remedy)]
     return [Finding(about="cache", text=text)]
+
+
+def here() -> list[Finding]:
+    """The folder in which --record and --annotate write, unless they name another."""
+    folder = Path.cwd()
+    text = f"{folder}: {shutil.disk_usage(folder).free / 1e9:.1f} GB free for records"
+    if os.access(folder, os.W_OK):
+        return [Finding(about="disk", text=text)]
+    remedy = "name another folder to --record and --annotate"
+    return [Finding(mark="note", about="disk", text=f"{folder} cannot be written", remedy=remedy)]
