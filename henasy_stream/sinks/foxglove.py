@@ -148,7 +148,8 @@ def _plain(schema: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any
         schema = {**named[schema["$ref"].rpartition("/")[2]], **{k: v for k, v in schema.items() if k != "$ref"}}
     kind = schema.get("type")
     if kind is None and ("const" in schema or "enum" in schema):
-        kind = "string" if isinstance(schema.get("const", ""), str) else "integer"
+        values = [schema["const"]] if "const" in schema else schema["enum"]
+        kind = {str: "string", int: "integer"}.get(type(values[0]))
     if kind == "object":
         found = {key: _plain(value, named) for key, value in schema.get("properties", {}).items()}
         properties = {key: value for key, value in found.items() if value is not None}

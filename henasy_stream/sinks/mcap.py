@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from henasy_stream.errors import UserError
 from henasy_stream.sinks import convert
-from henasy_stream.sinks.mcap_stream import McapStream
+from henasy_stream.sinks.mcap_stream import McapStream, need_mcap
 from henasy_stream.sinks.messages import Message
 from henasy_stream.types import Perception
 
@@ -52,12 +52,13 @@ class McapSink:
         self._on_problem = on_problem or _log.error
         self._lock = threading.Lock()
         self._closed = False
+        need_mcap()
         self._out = _open(self.path)
         try:
             self._stream = McapStream(self._out)
-        except BaseException:
+        except OSError as error:
             self._out.file.close()
-            raise
+            raise UserError(f"record {self.path}: {error.strerror}; name another file") from error
         self._whole = self._out.tell()
         self._flush_due = time.monotonic() + FLUSH_S
 

@@ -6,6 +6,7 @@ Foxglove's image panel; `/henasy/image/compressed` and `/henasy/masks/compressed
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Sequence
@@ -144,16 +145,24 @@ class McapStream:
         return self._channels[topic]
 
 
-def _writer(out: Output) -> Writer:
+def need_mcap() -> None:
+    """Raises UserError unless the package is there."""
     try:
-        from mcap.writer import CompressionType, Writer
+        import mcap.writer  # noqa: F401
     except ImportError as error:
         raise UserError(
             f"MCAP is written by a package that is not installed ({error}): pip install 'henasy-stream[bag]'"
         ) from error
+
+
+def _writer(out: Output) -> Writer:
+    need_mcap()
+    from mcap.writer import CompressionType, Writer
+
     return Writer(out, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)  # type: ignore[arg-type]
 
 
+@functools.cache
 def _schema(topic: str) -> tuple[str, str, bytes]:
     """Name, encoding and text of the schema of a channel."""
     if topic in (IMAGE_TOPIC, MASKS_TOPIC):
