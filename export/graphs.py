@@ -67,7 +67,7 @@ class Form:
     def __call__(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """What the reference says."""
         with torch.no_grad():
-            found: dict[str, Tensor] = self.module(**_nested(inputs))
+            found: dict[str, Tensor] = self.module(**nested(inputs))
         return found
 
 
@@ -115,7 +115,7 @@ def write_onnx(form: Form, path: Path, opset: int = OPSET) -> Graph:
         program = torch.onnx.export(
             form.module,
             (),
-            kwargs=_nested(given),
+            kwargs=nested(given),
             dynamo=True,
             opset_version=opset,
             input_names=list(form.inputs),
@@ -173,7 +173,7 @@ def _several(form: Form) -> dict[str, Tensor]:
     return given
 
 
-def _nested(inputs: dict[str, Tensor]) -> dict[str, object]:
+def nested(inputs: dict[str, Tensor]) -> dict[str, object]:
     """Names as the module takes them: the memory is one argument."""
     state = {name.removeprefix(STATE): value for name, value in inputs.items() if name.startswith(STATE)}
     plain: dict[str, object] = {name: value for name, value in inputs.items() if not name.startswith(STATE)}
