@@ -22,6 +22,7 @@ from henasy_stream.sinks.builder import MessageBuilder
 from henasy_stream.sinks.jsonl import JsonlSink
 from henasy_stream.sinks.publisher import Publisher
 from henasy_stream.sinks.zmq import ZmqSink
+from henasy_stream.sources._opencv import one_thread
 from henasy_stream.types import NetworkOutput, UInt8Array
 
 FRAMES, PASSES, WARM_UP = 300, 3, 30
@@ -33,6 +34,7 @@ STAGES = ("capture and decoding", "preprocess, masks, tracks, caption", "message
 
 def run() -> Iterator[Result]:
     """CPU time of all threads, which other work on the machine disturbs less, and the wall clock beside it."""
+    one_thread()  # as the node does
     model, images = hs.load("demo"), pictures(FRAMES)
     outputs, network = _outputs(model, images)
     replay = Replay(model, model.spec, outputs)

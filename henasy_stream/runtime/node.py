@@ -244,11 +244,12 @@ def _box_counts(feed: EntityFeed | None, book: OutsideBook | None) -> dict[str, 
 
 def _need_opencv() -> None:
     try:
-        import henasy_stream.sources._opencv  # noqa: F401
+        from henasy_stream.sources._opencv import one_thread
     except ImportError as error:
         raise UserError(
             f"OpenCV cannot be loaded ({error}); on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0"
         ) from error
+    one_thread()
 
 
 def _camera_options(options: LiveOptions) -> CameraOptions | None:

@@ -22,4 +22,15 @@ import cv2  # noqa: E402
 if _quiet:  # the variable comes too late where somebody imported cv2 before; OpenCV 5 moved the function
     (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 
-__all__ = ["cv2"]
+
+def one_thread() -> None:
+    """Has OpenCV work in the thread that calls it, unless OPENCV_FOR_THREADS_NUM says otherwise.
+
+    For a whole process, so a node does it and the library does not.  At the node's sizes its pool costs more than it
+    saves (docs/performance.md).
+    """
+    if "OPENCV_FOR_THREADS_NUM" not in os.environ:
+        cv2.setNumThreads(1)
+
+
+__all__ = ["cv2", "one_thread"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -81,3 +82,12 @@ def test_decoding_trouble_does_not_write_to_the_terminal(videos):
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert int(out.stdout) > 0
     assert out.stderr == ""
+
+
+@pytest.mark.parametrize(("variables", "threads"), [({}, "1"), ({"OPENCV_FOR_THREADS_NUM": "3"}, "3")])
+def test_a_node_has_opencv_work_in_one_thread_unless_told_otherwise(variables, threads):
+    code = "from henasy_stream.runtime.node import _need_opencv; _need_opencv(); import cv2; print(cv2.getNumThreads())"
+    kept = {name: value for name, value in os.environ.items() if name != "OPENCV_FOR_THREADS_NUM"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=kept | variables, timeout=60, check=True)
+    assert done.stdout.strip() == threads
