@@ -51,13 +51,14 @@ def show_node(
     about = About(monitor=monitor, spec=spec, source=source.uri, rotate=options.rotate, answer=answer)
     page.attend(about, tapped=tapped)
     _tell(reporter, page)
+    if page.address.token is None and not options.headless:
+        _browse(reporter, page.address.url)
 
 
 def _tell(reporter: Reporter, page: LivePage) -> None:
     address = page.address
     if address.token is None:
         reporter.say("page", address.url)
-        _browse(reporter, address.url)
     elif sys.stderr.isatty():
         reporter.say("page", f"{address.secret_url}  (shown once; whoever has it can look and ask)")
     else:  # what is no terminal is kept, and a token must not be
@@ -69,7 +70,10 @@ def _tell(reporter: Reporter, page: LivePage) -> None:
 
 
 def _browse(reporter: Reporter, url: str) -> None:
-    """Opens a browser where there is a display; a browser that writes to this terminal is none."""
+    """Opens a browser where there is a display, but none that writes to this terminal.
+
+    An address with a token is never handed over: whoever lists processes would read it.
+    """
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return
     with contextlib.suppress(webbrowser.Error, OSError):

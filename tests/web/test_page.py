@@ -246,10 +246,9 @@ def test_the_last_seconds_are_saved(tab: Tab, page: LivePage, tmp_path: Path) ->
     tab.wait_frames(10)
     tab.press("s")
     tab.click("#formats [data-kind=mp4]")
-    file = tab.wait(lambda: next((p for p in tmp_path.glob("henasy-*.mp4")), None), 60)
-    tab.wait(lambda: tab.text("toast").startswith("Saved"))
-    tab.wait(lambda: file.stat().st_size > 1000)
-    assert cv2.VideoCapture(str(file)).read()[0]
+    tab.wait(lambda: tab.text("toast").startswith("Saved"), 60)
+    files = tab.wait(lambda: [p for p in tmp_path.glob("henasy-*.mp4") if p.stat().st_size > 1000])
+    assert cv2.VideoCapture(str(files[0])).read()[0]
 
 
 @pytest.mark.slow
