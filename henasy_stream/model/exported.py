@@ -100,8 +100,10 @@ class TextGraph(nn.Module):
         """(N, L) int64, padded with 0 behind the end token → `text_embedding` (N, J), L2-normalised."""
         encoded = self.text.encode(tokens)
         # Of 32 bits: ONNX Runtime 1.18 finds no maximum of longer ones.
-        end = tokens.to(torch.int32).argmax(1, keepdim=True)[..., None].expand(-1, -1, encoded.shape[-1])
-        features = encoded.gather(1, end).squeeze(1)
+        end = tokens.to(torch.int32).argmax(1, keepdim=True)
+        # A product and no gather, which Torch-TensorRT leaves to PyTorch where sizes may change.
+        chosen = (end == torch.arange(tokens.shape[1], device=tokens.device)).to(encoded.dtype)
+        features = (chosen[:, None] @ encoded).squeeze(1)
         return {"text_embedding": F.normalize((features @ self.projection).float(), dim=-1)}
 
 
