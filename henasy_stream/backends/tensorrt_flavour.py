@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,6 +43,11 @@ class Flavour:
         return self.name == "tensorrt_rtx"
 
 
+def installed() -> bool:
+    """Whether one of the modules seems to be there; none is imported."""
+    return any(importlib.util.find_spec(name) is not None for name in FLAVOURS)
+
+
 def load_flavour(wanted: FlavourName | Literal["auto"] = "auto") -> Flavour:
     """The module of a name, or the first that can be imported.
 
@@ -65,6 +71,8 @@ def _import(name: FlavourName) -> Flavour | str:
         return f"{_CALLED[name]} is not installed: {_HOW[name]}"
     except (ImportError, OSError, RuntimeError) as error:  # a library of its own, or of CUDA
         return f"{_CALLED[name]} cannot be loaded ({one_line(error)}): {_HOW[name]}"
+    if name == "tensorrt" and getattr(flavour.module, "_package_name", name) != name:
+        return f"{_CALLED[name]} is not installed: {_HOW[name]}"  # Torch-TensorRT lends its name to the other one
     if name == "tensorrt" and int(flavour.version.split(".")[0]) < _OLDEST:
         return f"{flavour.called} is too old: this needs {_OLDEST} or newer, as in JetPack 6.1"
     return flavour
