@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import re
@@ -17,10 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.client import connect
 
 from henasy_stream.live import main
 from henasy_stream.sources.world import world_from_uri
+from tests.life.network_camera import NetworkCamera
 from tests.web.chromium import Tab
+from tests.web.parts import Caller
 
 ROOT = Path(__file__).parents[2]
 WORLD = "world?seed=7&size=640x360&fps=15&realtime=1"
@@ -33,13 +37,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def node(*arguments: str, cache: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+def node(
+    *arguments: str, cache: Path | None = None, module: str = "henasy_stream.live"
+) -> Iterator[subprocess.Popen[str]]:
     hidden = {"DISPLAY", "WAYLAND_DISPLAY"}
     environment = {k: v for k, v in os.environ.items() if k not in hidden} | {"OMP_NUM_THREADS": "1"}
     if cache is not None:
         environment["HENASY_CACHE"] = str(cache)
     process = subprocess.Popen(
-        [sys.executable, "-m", "henasy_stream.live", "--view", *arguments],
+        [sys.executable, "-m", module, "--view", *arguments],
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
@@ -85,6 +91,34 @@ def test_a_query_that_is_typed_gives_a_track(tab: Tab) -> None:
         assert tab.complaints == []
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
+
+
+def test_pictures_come_at_the_cameras_rate_when_the_model_is_slower() -> None:
+    """A camera of 20 frames a second, and a network that takes a second for a window."""
+    camera = NetworkCamera(fps=20)
+    arguments = ("--source", camera.url, "--view-address", "127.0.0.1:0")
+    try:
+        with node(*arguments, module="tests.life.slow_live") as process:
+            port = re.search(r"page +http://127\.0\.0\.1:(\d+)/", said_until(process, "page"))
+            assert port is not None
+
+            async def look() -> tuple[int, int, int]:
+                async with connect(
+                    f"ws://127.0.0.1:{port[1]}/live", compression=None, max_size=None, proxy=None
+                ) as line:
+                    await line.send('{"t":"hello"}')
+                    caller = Caller(line)
+                    await caller.hear_until(lambda head: head["t"] == "frame")
+                    begun, sent, results = time.monotonic(), camera.sent, 0
+                    while time.monotonic() < begun + 6:
+                        results += (await caller.hear())[0]["t"] == "result"
+                    return caller.frames, camera.sent - sent, results
+
+            frames, sent, results = asyncio.run(look())
+    finally:
+        camera.unplug()
+    assert frames > 0.6 * sent  # not all: machines that test are busy
+    assert results < 0.2 * frames
 
 
 def test_the_page_comes_back_when_the_node_does(tab: Tab) -> None:

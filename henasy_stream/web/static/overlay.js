@@ -20,9 +20,10 @@ export function drawOverlay(context, frame, result, scale, chosen) {
   dimOutside(context, frame, result.visible, scale, ratio);
   drawMasks(context, result, tracks, scale, strength, line, weight);
   for (const track of tracks) drawBox(context, track, result.colours[track.id], scale, line, weight(track.id));
-  drawRings(context, result, tracks, scale, line);
-  drawLinks(context, result, tracks, scale, line);
-  drawLabels(context, result, tracks, scale, ratio, weight);
+  const meant = tracks.filter((t) => weight(t.id) === 1);
+  drawRings(context, result, meant, scale, line);
+  drawLinks(context, result, tracks, scale, line, weight);
+  drawLabels(context, result, meant, scale, ratio);
 }
 
 function longLost(track, now) {
@@ -131,11 +132,12 @@ function drawRings(context, result, tracks, scale, line) {
   }
 }
 
-function drawLinks(context, result, tracks, scale, line) {
+function drawLinks(context, result, tracks, scale, line, weight) {
   const boxes = new Map(tracks.map((t) => [t.id, t.box_xyxy.map((v) => v * scale)]));
   for (const relation of result.relations) {
     const subject = boxes.get(relation.subject_id), object = boxes.get(relation.object_id);
     if (!subject || !object) continue;
+    if (Math.max(weight(relation.subject_id), weight(relation.object_id)) < 1) continue;
     const end = [(object[0] + object[2]) / 2, (object[1] + object[3]) / 2];
     const inset = [0, 1].map((i) => 0.25 * (subject[i + 2] - subject[i]));
     const start = end.map((v, i) => Math.min(subject[i + 2] - inset[i], Math.max(subject[i] + inset[i], v)));
@@ -158,23 +160,23 @@ function drawLinks(context, result, tracks, scale, line) {
   }
 }
 
-function drawLabels(context, result, tracks, scale, ratio, weight) {
+function drawLabels(context, result, tracks, scale, ratio) {
   const { width, height } = context.canvas;
   const size = Math.min(17 * ratio, Math.max(11 * ratio, 0.026 * Math.min(width, height))), taken = [];
   const order = [...tracks].sort((p, q) => (p.state === "lost") - (q.state === "lost") || p.box_xyxy[1] - q.box_xyxy[1]);
   for (const track of order) {
-    const name = `${track.query === null ? "" : "⌕ "}${track.query ?? track.label} · ${track.id}`;
+    const name = `${track.query ?? track.label} · ${track.id}`, glass = track.query === null ? 0 : 1.15 * size;
     const detail = track.state === "lost" ? "lost" : `${Math.round(100 * track.label_score)}%`;
     context.font = `650 ${size}px Inter, sans-serif`;
     const text = fit(context, name, 0.5 * width), nameWidth = context.measureText(text).width;
     context.font = `400 ${0.82 * size}px Inter, sans-serif`;
     const detailWidth = context.measureText(detail).width;
-    const w = nameWidth + detailWidth + 1.4 * size, h = 1.55 * size;
+    const w = glass + nameWidth + detailWidth + 1.4 * size, h = 1.55 * size;
     const x = Math.min(Math.max(0, track.box_xyxy[0] * scale), Math.max(0, width - w));
     const above = track.box_xyxy[1] * scale - h - 2 * ratio;
     const y = freePlace(x, above >= 0 ? above : track.box_xyxy[1] * scale + 3 * ratio, w, h, taken, height - h);
     taken.push([x, y, x + w, y + h]);
-    context.globalAlpha = (track.state === "lost" ? 0.7 : 0.94) * weight(track.id);
+    context.globalAlpha = track.state === "lost" ? 0.7 : 0.94;
     context.fillStyle = result.colours[track.id];
     context.beginPath();
     context.roundRect(x, y, w, h, 0.4 * size);
@@ -183,15 +185,27 @@ function drawLabels(context, result, tracks, scale, ratio, weight) {
       context.strokeStyle = "#fff";
       context.lineWidth = ratio;
       context.stroke();
+      magnifier(context, x + 0.5 * size, y + h / 2, size);
     }
     context.fillStyle = "#101012";
     context.textBaseline = "middle";
     context.font = `650 ${size}px Inter, sans-serif`;
-    context.fillText(text, x + 0.5 * size, y + 0.53 * h);
+    context.fillText(text, x + 0.5 * size + glass, y + 0.53 * h);
     context.font = `400 ${0.82 * size}px Inter, sans-serif`;
-    context.fillText(detail, x + 0.9 * size + nameWidth, y + 0.55 * h);
+    context.fillText(detail, x + 0.9 * size + glass + nameWidth, y + 0.55 * h);
     context.globalAlpha = 1;
   }
+}
+
+function magnifier(context, x, middle, size) {
+  const radius = 0.3 * size, at = [x + radius + 0.06 * size, middle - 0.1 * size], joint = radius * Math.SQRT1_2;
+  context.strokeStyle = "#101012";
+  context.lineWidth = 0.14 * size;
+  context.beginPath();
+  context.arc(...at, radius, 0, 7);
+  context.moveTo(at[0] + joint, at[1] + joint);
+  context.lineTo(at[0] + joint + 0.26 * size, at[1] + joint + 0.26 * size);
+  context.stroke();
 }
 
 function freePlace(x, y, w, h, taken, lowest) {

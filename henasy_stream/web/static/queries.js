@@ -17,7 +17,7 @@ export class Queries {
 
   enable(possible) {
     for (const part of $("ask").elements) part.disabled = !possible;
-    if (!possible) this.say("These weights answer no questions.", false);
+    if (!possible) this.say("These weights answer no questions", false);
   }
 
   send(change, done) {
@@ -36,6 +36,8 @@ export class Queries {
   say(text, ok) {
     $("asked").textContent = text;
     $("asked").dataset.ok = ok ? "yes" : "no";
+    clearTimeout(this.timer);
+    if (ok && text) this.timer = setTimeout(() => this.say("", true), 5000); // the list of answers tells the rest
   }
 
   update(result) {

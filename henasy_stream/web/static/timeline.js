@@ -79,8 +79,7 @@ export class Timeline {
       c.fill();
       c.fillStyle = isOpen ? ink.panel : ink.ink;
       c.font = `${isOpen ? 600 : 450} 13.5px Inter, sans-serif`;
-      const text = right - left > 40 ? fit(c, action.text, right - left - 14) : "";
-      if (text.length > 7 || text === action.text) c.fillText(text, left + 7, top + lane / 2);
+      c.fillText(shortened(c, action.text, right - left - 12), left + 6, top + lane / 2);
     }
     this.drawSeen(c, ink, { now, start, x, gutter, top: top + lane + 3, bottom: height, chosen });
   }
@@ -128,4 +127,11 @@ export class Timeline {
     c.fillStyle = ink.ink3;
     c.fillText(`and ${hidden} more`, 0, top + (rows - 0.5) * row);
   }
+}
+
+/** The whole text, or as many of its first words as there is room for. */
+function shortened(context, text, width) {
+  const words = text.split(" ");
+  while (words.length && context.measureText(words.join(" ")).width > width) words.pop();
+  return words.join(" ").replace(/ (the|a|an)$/, "");
 }
