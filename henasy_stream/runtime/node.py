@@ -115,7 +115,7 @@ def _run(options: LiveOptions, reporter: Reporter, parts: Parts, service: Servic
     beats = None
     if publisher is not None:
         outputs.add("messages", publisher)
-        for number, ros_pictures in enumerate(parts.publishers.pictures):
+        for number, ros_pictures in enumerate(parts.publishers.pictures(parts.model.spec, options.rotate)):
             outputs.add(f"pictures for ROS 2 ({number})", ros_pictures)
         if recorded_pictures is not None:
             outputs.add("record", recorded_pictures)

@@ -54,10 +54,7 @@ class Pictures:
 
     def write(self, perception: Perception) -> None:
         """Draws the perception and hands it on."""
-        frame = perception.frame
-        view = View.plan(frame.height, frame.width, self._spec.image_size, self._spec.resize, self._rotate)
-        visible = None if _sees_all(view, frame) else view.visible_polygon
-        picture = annotate(frame, perception, self._current_legend(), visible=visible)
+        picture = drawn(perception, self._spec, self._rotate, self._current_legend())
         for name, canvas in self._canvases.items():
             self._outputs.attempt(name, partial(canvas.write, perception, picture))
 
@@ -77,6 +74,14 @@ class Pictures:
                 lines.append(f"age {stages['age'].p95:.0f} ms")
             self._legend = "\n".join(lines)
         return self._legend
+
+
+def drawn(perception: Perception, spec: ModelSpec, rotate: Rotation, legend: str | None = None) -> UInt8Array:
+    """The annotated frame, with what lies outside of what the model sees dimmed."""
+    frame = perception.frame
+    view = View.plan(frame.height, frame.width, spec.image_size, spec.resize, rotate)
+    visible = None if _sees_all(view, frame) else view.visible_polygon
+    return annotate(frame, perception, legend, visible=visible)
 
 
 class ClosingStops:

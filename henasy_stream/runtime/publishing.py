@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from henasy_stream.errors import UserError
@@ -16,21 +17,35 @@ from henasy_stream.sinks.dds_address import is_dds, parse_address
 from henasy_stream.sinks.messages import TOPICS
 
 if TYPE_CHECKING:
+    from henasy_stream.preprocess import Rotation
     from henasy_stream.sinks.dds import DdsPictures, DdsSink
+    from henasy_stream.sinks.dds_node import DdsNode
     from henasy_stream.sinks.zmq import ZmqSink
+    from henasy_stream.types import ModelSpec
 
 _PAUSE_S = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class Publishers:
-    """All that is published to.
-
-    `pictures` are outputs of their own: masks and pictures in ROS's form, made when someone listens.
-    """
+    """All that is published to.  `ros` are the nodes behind some of the sinks, which take pictures as well."""
 
     sinks: tuple[ZmqSink | DdsSink, ...] = ()
-    pictures: tuple[DdsPictures, ...] = ()
+    ros: tuple[DdsNode, ...] = ()
+
+    def pictures(self, spec: ModelSpec, rotate: Rotation) -> Iterator[DdsPictures]:
+        """Outputs of masks and annotated frames for those who listen in ROS.
+
+        Args:
+            spec: of the model.
+            rotate: degrees clockwise that set the frame upright.
+        """
+        if not self.ros:
+            return
+        from henasy_stream.runtime.pictures import drawn
+        from henasy_stream.sinks.dds import DdsPictures
+
+        yield from (DdsPictures(node, partial(drawn, spec=spec, rotate=rotate)) for node in self.ros)
 
     def wait_subscribers(self, count: int, timeout_s: float) -> bool:
         """Waits until `count` subscribers are there, of all addresses together; False when the time is over.
@@ -92,19 +107,19 @@ def open_publishers(options: LiveOptions, stack: ExitStack, on_problem: Callable
         UserError: an address makes no sense, is taken, or needs a package that is not there.
     """
     sinks: list[ZmqSink | DdsSink] = []
-    pictures: list[DdsPictures] = []
+    nodes: list[DdsNode] = []
     for text in options.publish_addresses:
         if is_dds(text):
-            from henasy_stream.sinks.dds import DdsPictures, DdsSink
+            from henasy_stream.sinks.dds import DdsSink
             from henasy_stream.sinks.dds_node import DdsNode
 
             node = DdsNode(parse_address(text, os.environ), allow_remote=options.publish_remote)
             sink: ZmqSink | DdsSink = DdsSink(node, on_problem=on_problem)
-            pictures.append(DdsPictures(node))
+            nodes.append(node)
         else:
             from henasy_stream.sinks.zmq import ZmqSink
 
             sink = ZmqSink(text, allow_remote=options.publish_remote)
         stack.callback(sink.close)
         sinks.append(sink)
-    return Publishers(sinks=tuple(sinks), pictures=tuple(pictures))
+    return Publishers(sinks=tuple(sinks), ros=tuple(nodes))

@@ -6,13 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from henasy_stream.annotate import annotate
 from henasy_stream.ros import fields, topics
 from henasy_stream.ros.images import mask_image_fields, picture_fields
 from henasy_stream.ros.topics import Topic
 from henasy_stream.sinks.dds_node import DdsNode
 from henasy_stream.sinks.messages import Caption, Message, Meta, Status, Tracks
-from henasy_stream.types import Perception
+from henasy_stream.types import Perception, UInt8Array
 
 _log = logging.getLogger(__name__)
 
@@ -104,11 +103,19 @@ class DdsPictures:
 
     Args:
         node: whose topics; whoever made it closes it.
+        draw: makes the annotated frame (H, W, 3) RGB.
         monotonic_s: the clock that the rate of pictures goes by.
     """
 
-    def __init__(self, node: DdsNode, *, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        node: DdsNode,
+        draw: Callable[[Perception], UInt8Array],
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._node = node
+        self._draw = draw
         self._monotonic_s = monotonic_s
         self._due_s = 0.0
 
@@ -124,8 +131,8 @@ class DdsPictures:
         if now >= self._due_s and self._node.listeners(topics.DEBUG_IMAGE):
             self._due_s = now + DEBUG_IMAGE_PERIOD_S
             frame = perception.frame
-            picture = annotate(frame, perception)
-            self._node.publish(topics.DEBUG_IMAGE, picture_fields(picture, frame.stamp_ns, frame.frame_id))
+            fields_of_picture = picture_fields(self._draw(perception), frame.stamp_ns, frame.frame_id)
+            self._node.publish(topics.DEBUG_IMAGE, fields_of_picture)
 
     def close(self) -> None:
         """Nothing to finish."""

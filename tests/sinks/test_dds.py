@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -26,6 +26,7 @@ from henasy_stream.sinks import dds
 from henasy_stream.sinks.builder import MessageBuilder
 from henasy_stream.sinks.dds_address import DdsAddress
 from henasy_stream.sinks.dds_node import DdsNode
+from henasy_stream.types import Perception, UInt8Array
 from tests.sinks import synthetic
 
 pytest.importorskip("cyclonedds", reason="the extra ros2 is not installed")
@@ -95,6 +96,10 @@ def reading(domain: int, *names: str) -> Iterator[Reader]:
         reader.process.wait()
 
 
+def draw(perception: Perception) -> UInt8Array:
+    return perception.frame.image
+
+
 def matched(node: DdsNode, reader: Reader, *wanted: topics.Topic) -> None:
     reader.wait(lambda: all(node.listeners(topic) for topic in wanted or TOPICS))
 
@@ -123,7 +128,7 @@ def test_every_topic_arrives_as_it_was_sent(node, domain):
     with reading(domain) as reader:
         matched(node, reader)
         dds.DdsSink(node).send(sent)
-        dds.DdsPictures(node).write(perception)
+        dds.DdsPictures(node, draw).write(perception)
         reader.wait(lambda: all(reader.of(topic.name) for topic in TOPICS))
     header = fields.header_fields(meta.published_ns, "")
     expected = {
@@ -187,19 +192,19 @@ def test_the_vocabulary_is_told_once_a_model(node, domain):
 
 
 def test_nothing_is_made_that_nobody_listens_to(node, monkeypatch):
-    def made(*_: object) -> None:
+    def made(*_: object) -> NoReturn:
         raise AssertionError("made for nobody")
 
-    for name in ("mask_image_fields", "picture_fields", "annotate"):
+    for name in ("mask_image_fields", "picture_fields"):
         monkeypatch.setattr(dds, name, made)
     monkeypatch.setattr(fields, "tracks_fields", made)
-    dds.DdsPictures(node).write(synthetic.perception())
+    dds.DdsPictures(node, made).write(synthetic.perception())
     dds.DdsSink(node).send(MessageBuilder(SPEC).perception(synthetic.perception()))
 
 
 def test_pictures_come_at_a_bounded_rate_and_masks_with_every_result(node, domain):
     now, results = [0.0], list[bool]()
-    pictures = dds.DdsPictures(node, monotonic_s=lambda: now[0])
+    pictures = dds.DdsPictures(node, draw, monotonic_s=lambda: now[0])
     with reading(domain, "~/masks", "~/debug_image/compressed") as reader:
         matched(node, reader, topics.MASKS, topics.DEBUG_IMAGE)
         for index in range(20):
@@ -215,7 +220,7 @@ def test_pictures_come_at_a_bounded_rate_and_masks_with_every_result(node, domai
 def test_a_reader_that_stands_still_holds_nobody_up(node, domain):
     frame = synthetic.frame(0, width=1280, height=720)
     perception = synthetic.perception(frame=frame)
-    pictures = dds.DdsPictures(node)
+    pictures = dds.DdsPictures(node, draw)
     sink, builder = dds.DdsSink(node), MessageBuilder(SPEC)
     with reading(domain, "~/tracks", "~/masks") as stopped:
         matched(node, stopped, topics.TRACKS, topics.MASKS)
