@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 LOWEST ?= .venv-lowest
 WHEEL ?= .venv-wheel
+PACKAGING ?= .venv-packaging
 RTX ?= .venv-rtx
 OPENVINO ?= .venv-openvino
 DOCS ?= .venv-docs
@@ -17,7 +18,7 @@ LOWEST_STAMP := $(LOWEST)/.installed
 LOWEST_TESTS := tests/stream tests/sources tests/sinks tests/runtime tests/test_types.py tests/test_client.py \
   tests/test_annotate.py tests/test_cache.py tests/test_imports.py tests/test_preprocess.py tests/test_live.py tests/test_download.py tests/test_public_api.py
 
-.PHONY: docs docs-serve demo test test-lowest test-wheel proof proof-demo proof-base lint format bench soak ablation setup clean
+.PHONY: docs docs-serve demo test test-lowest test-wheel package proof proof-demo proof-base lint format bench soak ablation setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +26,7 @@ help:
 	@echo "make test         all tests"
 	@echo "make test-lowest  the tests without torch, on Python 3.10 with the lowest allowed versions"
 	@echo "make test-wheel   the wheel in a fresh environment, without torch"
+	@echo "make package      the sdist and the wheel, into dist/, with their checks"
 	@echo "make proof        the exported graphs in other runtimes and through TensorRT's builder (PROOF_SIZE=base: paper size)"
 	@echo "make proof-ci     the part of it that CI runs, in three minutes"
 	@echo "make lint         ruff and mypy over the whole tree"
@@ -152,14 +154,30 @@ proof-base:
 	@rm -rf $(PROOF_OUT)/base*
 
 # What a user without a checkout has: the wheel and what it asks for, which is not torch.
-test-wheel: $(STAMP)
+test-wheel: package
 	@rm -rf $(WHEEL) && $(PYTHON) -m venv $(WHEEL)
-	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps -w $(WHEEL)/dist .
-	@$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(WHEEL)/dist/*.whl
+	@$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
 	@cd $(WHEEL) && ! bin/python -c 'import torch' 2>/dev/null
 	@cd $(WHEEL) && bin/henasy doctor
-	@cd $(WHEEL) && bin/python -m henasy_stream.live --source world --headless --max-frames 60 --queries cup --record r.jsonl
-	@cd $(WHEEL) && grep -q '"label":"cup"' r.jsonl && du -sh dist/*.whl lib | sed 's/^/installed: /'
+	@cd $(WHEEL) && bin/henasy live --list-cameras --json && bin/henasy completion bash | bash -n
+	@cd $(WHEEL) && bin/henasy live --source world --headless --max-frames 60 --write-config node.yaml
+	@cd $(WHEEL) && bin/python -m henasy_stream.live --config node.yaml --queries cup --record r.jsonl
+	@cd $(WHEEL) && grep -q '"label":"cup"' r.jsonl && test -f share/henasy-stream/henasy-stream.service
+	@$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/*.tar.gz
+	@cd $(WHEEL) && bin/henasy --version && du -sh ../dist/* lib | sed 's/^/installed: /'
+
+# The sdist, the wheel that is built from it, and what can be said of both and of the Dockerfiles without an upload.
+package: $(PACKAGING)/.installed
+	@rm -rf dist
+	@$(PACKAGING)/bin/python -m build --outdir dist . > $(PACKAGING)/build.log 2>&1 || { cat $(PACKAGING)/build.log; exit 1; }
+	@$(PACKAGING)/bin/twine --no-color check --strict dist/*
+	@$(PACKAGING)/bin/hadolint --no-color docker/*/Dockerfile
+	@$(PACKAGING)/bin/cffconvert --validate -i CITATION.cff
+
+$(PACKAGING)/.installed: packaging/requirements.txt
+	@test -x $(PACKAGING)/bin/python || $(PYTHON) -m venv $(PACKAGING)
+	@$(PACKAGING)/bin/python -m pip install --quiet --disable-pip-version-check -r packaging/requirements.txt
+	@touch $@
 
 # NO_MKDOCS_2_WARNING: the theme's notice that it is maintained until May 2027.
 docs docs-serve: export NO_MKDOCS_2_WARNING = 1
@@ -176,4 +194,4 @@ $(DOCS)/.installed: docs/requirements.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(WHEEL) $(RTX) $(DOCS) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(WHEEL) $(PACKAGING) dist $(RTX) $(DOCS) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache
