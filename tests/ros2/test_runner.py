@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from henasy_stream_ros.engines import asked_phrases
-from henasy_stream_ros.parameters import settings
+from henasy_stream_ros.engines import asked_phrases, open_model
+from henasy_stream_ros.parameters import Settings, settings
 from henasy_stream_ros.runner import Ends, Runner, attempted
 from henasy_stream_ros.topic_source import RosClock, TopicSource
 
 from henasy_stream.control import Request
 from henasy_stream.errors import UserError
+from henasy_stream.loading import load
 from henasy_stream.sinks import messages
 from henasy_stream.sources import open_source
 from henasy_stream.types import Perception
@@ -104,8 +105,21 @@ def log():
     return Log()
 
 
+@pytest.fixture(scope="module")
+def demo():
+    return load("demo")
+
+
 @pytest.fixture
-def runner(log):
+def runner(log, demo, monkeypatch):
+    """With the demo's weights loaded once for all tests, save for those that are about loading."""
+
+    def loaded(settings: Settings, report: Callable[[str], None]) -> Any:
+        if settings.weights != "demo" or settings.backend != "auto" or settings.resize:
+            return open_model(settings, report)
+        return demo
+
+    monkeypatch.setattr("henasy_stream_ros.runner.open_model", loaded)
     made = Runner(log)
     yield made
     made.cleanup()
@@ -153,7 +167,8 @@ def test_a_life(runner, world, log):
     assert log.of("error") == []
 
 
-def test_cleanup_frees_the_model(runner):
+def test_cleanup_frees_the_model(runner, monkeypatch):
+    monkeypatch.setattr("henasy_stream_ros.runner.open_model", open_model)
     runner.configure(settings({}))
     model = weakref.ref(runner.engine.backend)
     engine = weakref.ref(runner.engine)
