@@ -92,7 +92,8 @@ def build_parser() -> Parser:
         "--backend",
         choices=choices("backend"),
         metavar="NAME",
-        help="what executes the network: torch, onnxruntime (bundles), or auto, the first that works (auto)",
+        help="what executes the network: onnxruntime (bundles), torch, tensorrt (bundles; builds an engine first), "
+        "torch-tensorrt, or auto, the first that works (auto)",
     )
     add(
         "--queries",
@@ -122,7 +123,8 @@ def build_parser() -> Parser:
     add(
         "--entities",
         metavar="ADDRESS",
-        help="boxes of your own detector in place of the weights' entities: jsonl:FILE, or zmq://127.0.0.1:5561",
+        help="boxes of your own detector in place of the weights' entities: jsonl:FILE, bag:PATH, or "
+        "zmq://127.0.0.1:5561",
     )
     add("--entities-remote", action="store_true", help="take them from another machine as well")
 

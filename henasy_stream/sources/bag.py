@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from henasy_stream.errors import UserError
-from henasy_stream.sources.bag_files import Record, needed, unpacked_message
+from henasy_stream.sources.bag_files import Record
+from henasy_stream.sources.bag_messages import Decoder, NoMessage, stamp_of
 from henasy_stream.sources.bag_topics import choose_topic, merge_topics, open_all, records, split_bag
 from henasy_stream.sources.base import EndOfSource, SourceBase
 from henasy_stream.sources.images import UnreadableImage
@@ -106,8 +107,8 @@ class BagSource(SourceBase):
     def _picture(self) -> _Picture | None:
         for record in self._records:
             try:
-                picture = self._decode.picture(record, self.topic.type)
-            except UnreadableImage as reason:
+                picture = _picture_of(self._decode(record, self.topic.type), self.topic.type)
+            except (NoMessage, UnreadableImage) as reason:
                 self.skipped += 1
                 if self.skipped == 1:
                     self._first_reason = f"{self.uri}: {self.topic.name}: {reason}"
@@ -152,40 +153,23 @@ class BagSource(SourceBase):
                 self._notice(f"{file.path}: {file.damage}")
 
 
-class Decoder:
-    """Decodes messages of ROS 2 by their standard definitions."""
-
-    def __init__(self) -> None:
-        try:
-            from rosbags.typesys import Stores, get_typestore
-        except ImportError as error:
-            raise needed(error) from error
-        self._types = get_typestore(Stores.ROS2_HUMBLE)
-
-    def picture(self, record: Record, type_name: str) -> _Picture:
-        """The picture of an image message; a stamp of 0 where the header has none.
-
-        Raises:
-            UnreadableImage: why it is none.
-        """
-        try:
-            message: Any = self._types.deserialize_cdr(unpacked_message(record.data), type_name)
-            stamp_ns = max(0, message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec)
-            frame_id = message.header.frame_id or "camera"
-        except Exception as error:  # bytes that are no message make the decoder fail in any way
-            raise UnreadableImage(f"a message is no {type_name} ({type(error).__name__})") from error
-        if type_name == COMPRESSED_IMAGE:
-            image = compressed_to_rgb(message.format, message.data)
-        else:
-            image = image_to_rgb(
-                message.encoding,
-                width=message.width,
-                height=message.height,
-                step=message.step,
-                is_bigendian=message.is_bigendian,
-                data=message.data,
-            )
-        return _Picture(image=image, stamp_ns=stamp_ns, clock=_clock(stamp_ns), frame_id=frame_id)
+def _picture_of(message: Any, type_name: str) -> _Picture:
+    """The picture of an image message; a stamp of 0 where the header has none.  Raises UnreadableImage."""
+    if type_name == COMPRESSED_IMAGE:
+        image = compressed_to_rgb(message.format, message.data)
+    else:
+        image = image_to_rgb(
+            message.encoding,
+            width=message.width,
+            height=message.height,
+            step=message.step,
+            is_bigendian=message.is_bigendian,
+            data=message.data,
+        )
+    stamp_ns = stamp_of(message.header)
+    return _Picture(
+        image=image, stamp_ns=stamp_ns, clock=_clock(stamp_ns), frame_id=message.header.frame_id or "camera"
+    )
 
 
 def _clock(stamp_ns: int) -> Clock:

@@ -1,4 +1,4 @@
-"""Where entities from outside come from: a file of lines for recorded video, a ZeroMQ publisher for live sources."""
+"""Where entities from outside come from: a file of lines or a bag for what is recorded, ZeroMQ for live sources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from henasy_stream.types import EntityBox, EntityBoxes, Frame
 AHEAD_NS = 500_000_000
 """How far ahead of a frame a file is read: boxes belong to the nearest frame, which may be the one before them."""
 _MOST_A_FRAME = 256
-_FORMS = "give jsonl:FILE or zmq://127.0.0.1:PORT (docs/messages.md)"
+_FORMS = "give jsonl:FILE, bag:PATH or zmq://127.0.0.1:PORT (docs/messages.md)"
 
 
 class EntityFeed(Protocol):
@@ -41,7 +41,7 @@ class EntityFeed(Protocol):
 
 
 def open_entities(address: str, *, allow_remote: bool = False) -> EntityFeed:
-    """Opens what `--entities` names: `jsonl:FILE`, `zmq://host:port` or `ipc://path`.
+    """Opens what `--entities` names: `jsonl:FILE`, `bag:PATH?topic=NAME`, `zmq://host:port` or `ipc://path`.
 
     Args:
         address: where the boxes come from.
@@ -53,13 +53,17 @@ def open_entities(address: str, *, allow_remote: bool = False) -> EntityFeed:
     scheme, separator, rest = address.partition(":")
     if scheme == "jsonl" and rest:
         return FileFeed(Path(rest).expanduser())
+    if scheme == "bag" and rest:
+        from henasy_stream.sources.bag_entities import BagFeed
+
+        return BagFeed(address, AHEAD_NS)
     if scheme in ("zmq", "tcp", "ipc") and rest.startswith("//") and len(rest) > 2:
         if scheme != "ipc" and not allow_remote and not _is_loopback(rest[2:].rpartition(":")[0] or rest[2:]):
             raise UserError(
                 f"entities {address}: comes from another machine; add --entities-remote if that may say what is seen"
             )
         return LiveFeed(address)
-    close = difflib.get_close_matches(scheme, ("jsonl", "zmq"), 1, 0.5) if separator else []
+    close = difflib.get_close_matches(scheme, ("jsonl", "zmq", "bag"), 1, 0.5) if separator else []
     raise UserError(f"entities {address}: {f'did you mean {close[0]}:? ' if close else ''}{_FORMS}")
 
 

@@ -107,6 +107,10 @@ _ENCODINGS: dict[str, _Packed | _Planar] = {
 ENCODINGS: tuple[str, ...] = tuple(_ENCODINGS)
 """The encodings that `image_to_rgb` knows, in small letters."""
 
+# OpenCV fills up a JPEG that is cut off with grey and says nothing.
+_JPEG_BEGIN, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PADDING = 4096  # cameras may fill up a file behind its end
+
 _NO_PICTURES = ("8uc2", "16uc2", "8sc", "16sc", "32sc", "32fc", "64fc")
 
 
@@ -167,7 +171,10 @@ def compressed_to_rgb(format: str, data: _Data) -> UInt8Array:
     encoding, _, compression = (part.strip().lower() for part in format.partition(";"))
     if "compresseddepth" in format.lower() or encoding.startswith(_NO_PICTURES):
         raise UnreadableImage(f"format {format[:80]!r} holds depth or other measurements, no picture")
-    rgb = decode_stored(np.frombuffer(data, np.uint8), f"compressed image of format {format[:80]!r}")
+    raw = np.frombuffer(data, np.uint8)
+    if raw[:2].tobytes() == _JPEG_BEGIN and _JPEG_END not in raw[-_PADDING:].tobytes():
+        raise UnreadableImage(f"a JPEG of {raw.size} bytes that has no end: it was cut off")
+    rgb = decode_stored(raw, f"compressed image of format {format[:80]!r}")
     if encoding.startswith("bayer_") and compression:  # the mosaic itself was compressed, as a grey picture
         layout = _layout(encoding)
         assert isinstance(layout, _Packed)

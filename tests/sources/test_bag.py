@@ -18,15 +18,16 @@ from hypothesis import strategies as st
 
 from henasy_stream.errors import UserError
 from henasy_stream.sources import open_source
-from henasy_stream.sources.bag import COMPRESSED_IMAGE, IMAGE, Decoder
+from henasy_stream.sources.bag import COMPRESSED_IMAGE, IMAGE
 from henasy_stream.sources.bag_files import Record
-from henasy_stream.sources.images import UnreadableImage
+from henasy_stream.sources.bag_messages import DETECTIONS, Decoder, NoMessage
 from henasy_stream.types import Frame
 from tests.sources.bags import PERIOD_NS, SECOND, START_NS, Sent, picture, regular, write_bag
 
 pytest.importorskip("rosbags", reason="the extra bag is not installed")
 pytest.importorskip("mcap", reason="the extra bag is not installed")
 
+DECODE = Decoder()
 Storage = Literal["sqlite3", "mcap"]
 Compression = Literal["none", "file", "message", "storage"]
 STORAGES: list[Storage] = ["sqlite3", "mcap"]
@@ -223,10 +224,10 @@ def test_no_image_that_can_be_decoded(tmp_path: Path) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from([IMAGE, COMPRESSED_IMAGE]), st.binary(max_size=200))
+@given(st.sampled_from([IMAGE, COMPRESSED_IMAGE, DETECTIONS]), st.binary(max_size=60))
 def test_bytes_that_are_no_message(kind: str, data: bytes) -> None:
-    with pytest.raises(UnreadableImage):
-        Decoder().picture(Record(topic="/a", logged_ns=0, data=data), kind)
+    with pytest.raises(NoMessage):
+        DECODE(Record(topic="/a", logged_ns=0, data=b"\xff" + data), kind)
 
 
 # Cut off and damaged

@@ -80,7 +80,7 @@ class TestFile:
         [
             ("jsonl:nowhere.jsonl", "nowhere.jsonl: No such file"),
             ("json:b.jsonl", "did you mean jsonl:?"),
-            ("boxes.jsonl", "give jsonl:FILE or zmq://"),
+            ("boxes.jsonl", "give jsonl:FILE, bag:PATH or zmq://"),
             ("jsonl:", "give jsonl:FILE"),
             ("zmq://192.0.2.1:5561", "add --entities-remote"),
             ("zmq://example.org:5561", "add --entities-remote"),

@@ -270,6 +270,11 @@ def test_compressed_with_loss_and_in_grey():
     np.testing.assert_array_equal(compressed_to_rgb("mono8; png compressed ", encode(".png", grey))[:, :, 1], grey)
 
 
+def test_a_jpeg_that_is_filled_up_behind_its_end():
+    rgb = np.full((16, 16, 3), 77, np.uint8)
+    assert compressed_to_rgb("jpeg", encode(".jpg", rgb) + bytes(4000)).shape == (16, 16, 3)
+
+
 def test_compressed_without_swapping_the_colours_first():
     rgb = picture(5, 9, 7, 3)
     data = encode(".png", rgb[:, :, ::-1])
@@ -303,7 +308,9 @@ def _huge_png():
     [
         ("jpeg", b"", "it is empty"),
         ("jpeg", b"no picture", "not an image that can be decoded"),
-        ("jpeg", encode(".jpg", np.zeros((8, 8, 3), np.uint8))[:60], "not an image that can be decoded"),
+        ("jpeg", encode(".jpg", np.zeros((8, 8, 3), np.uint8))[:60], "a JPEG of 60 bytes that has no end"),
+        ("jpeg", encode(".jpg", np.zeros((99, 99, 3), np.uint8))[:-2], "that has no end: it was cut off"),
+        ("png", encode(".png", np.zeros((8, 8, 3), np.uint8))[:60], "not an image that can be decoded"),
         ("png", _huge_png(), "over 100 million pixels"),
         ("16UC1; compressedDepth png", b"x", "no picture"),
         ("32FC1; png compressed ", b"x", "no picture"),
