@@ -6,6 +6,7 @@ WHEEL ?= .venv-wheel
 PACKAGING ?= .venv-packaging
 RTX ?= .venv-rtx
 OPENVINO ?= .venv-openvino
+TORCHTRT ?= .venv-torchtrt
 DOCS ?= .venv-docs
 DEMO_OUT ?= demo-output
 DEMO_ADDRESS ?= zmq://127.0.0.1:5560
@@ -15,7 +16,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 LOWEST_STAMP := $(LOWEST)/.installed
 # The tests that need no torch, so that they also run with the lowest versions.
-LOWEST_TESTS := tests/stream tests/sources tests/sinks tests/runtime tests/test_types.py tests/test_client.py \
+LOWEST_TESTS := tests/stream tests/sources tests/ros2 tests/sinks tests/runtime tests/test_types.py tests/test_client.py \
   tests/test_annotate.py tests/test_cache.py tests/test_imports.py tests/test_preprocess.py tests/test_live.py tests/test_download.py tests/test_public_api.py
 
 .PHONY: docs docs-serve demo test test-lowest test-wheel package proof proof-demo proof-base lint format bench soak ablation setup clean
@@ -107,16 +108,24 @@ $(LOWEST_STAMP): pyproject.toml constraints-lowest.txt
 # installed is skipped and says so, but in proof-ci, where it fails.  PROOF_SIZE=base: the paper's size, random weights.
 PROOF_SIZE ?= demo
 PROOF_OUT ?= $(RTX)/bundles
-PROOF_TOOLS := $(RTX) $(OPENVINO)
+PROOF_TOOLS := $(RTX) $(OPENVINO) $(TORCHTRT)
 PROOF_RTX = $(PY) export/proof.py --rtx $(RTX)/bin/python
 PROOF_OPENVINO = $(PY) export/proof_openvino.py --openvino $(OPENVINO)/bin/python
+PROOF_TORCHTRT = $(PY) export/proof_torch_tensorrt.py --torchtrt $(TORCHTRT)/bin/python
 
 $(RTX)/.installed: PACKAGES = tensorrt_rtx==1.5.0.114
 $(OPENVINO)/.installed: PACKAGES = openvino==2026.4.1
+# Without what it asks for, which is PyTorch with CUDA: it sees the PyTorch of $(VENV).
+$(TORCHTRT)/.installed: PACKAGES = --no-deps torch-tensorrt-rtx==2.13.0 dllist==2.0.0 psutil==7.2.2 filelock==4.2.12 \
+  packaging==26.3 tensorrt_rtx==1.5.0.114 tensorrt_rtx_cu13==1.5.0.114 tensorrt_rtx_cu13_bindings==1.5.0.114 \
+  tensorrt_rtx_cu13_libs==1.5.0.114
+$(TORCHTRT)/.installed: SEES = $(VENV)
 $(PROOF_TOOLS:=/.installed): $(STAMP)
 	@echo "setting up $(@D) (once)"
 	@test -x $(@D)/bin/python || $(PY) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: $(PACKAGES)
+	@test -z "$(SEES)" || $(PY) -c 'import site; print(site.getsitepackages()[0])' \
+	  > "$$($(@D)/bin/python -c 'import site; print(site.getsitepackages()[0])')/seen.pth"
 	@touch $@
 
 proof: $(STAMP)
@@ -130,6 +139,7 @@ proof-demo:
 	done; done
 	@$(PROOF_OPENVINO) $(PROOF_OUT)/demo*-fp* --weights demo demo-causal --json docs/results/openvino.json
 	@$(PROOF_RTX) $(PROOF_OUT)/demo*-fp* --json docs/results/rtx.json
+	@$(PROOF_TORCHTRT) --weights demo demo-causal --json docs/results/torch_tensorrt.json
 
 # The same with one architecture and fewer steps to export by, and without a way around a missing tool.
 proof-ci: $(PROOF_TOOLS:=/.installed)
@@ -139,6 +149,7 @@ proof-ci: $(PROOF_TOOLS:=/.installed)
 	done; done
 	@$(PROOF_OPENVINO) --require $(PROOF_OUT)/ci-* --weights demo demo-causal
 	@$(PROOF_RTX) --require $(PROOF_OUT)/ci-* --architectures SM86
+	@$(PROOF_TORCHTRT) --require --weights demo --precision fp32 --steps 2 --no-build
 
 proof-base:
 	@for size in base base-causal; do \
@@ -151,6 +162,8 @@ proof-base:
 	@$(PROOF_OPENVINO) $(PROOF_OUT)/base*-fp* --weights $(PROOF_OUT)/base.safetensors $(PROOF_OUT)/base-causal.safetensors \
 	  --steps 10 --json docs/results/openvino-base.json
 	@$(PROOF_RTX) $(PROOF_OUT)/base*-fp* --json docs/results/rtx-base.json
+	@$(PROOF_TORCHTRT) --weights $(PROOF_OUT)/base.safetensors $(PROOF_OUT)/base-causal.safetensors --precision fp32 \
+	  --steps 2 --no-build --json docs/results/torch_tensorrt-base.json
 	@rm -rf $(PROOF_OUT)/base*
 
 # What a user without a checkout has: the wheel and what it asks for, which is not torch.
