@@ -115,10 +115,9 @@ PROOF_TORCHTRT = $(PY) export/proof_torch_tensorrt.py --torchtrt $(TORCHTRT)/bin
 
 $(RTX)/.installed: PACKAGES = tensorrt_rtx==1.5.0.114
 $(OPENVINO)/.installed: PACKAGES = openvino==2026.4.1
-# Without what it asks for, which is PyTorch with CUDA: it sees the PyTorch of $(VENV).
-$(TORCHTRT)/.installed: PACKAGES = --no-deps torch-tensorrt-rtx==2.13.0 dllist==2.0.0 psutil==7.2.2 filelock==4.2.12 \
-  packaging==26.3 tensorrt_rtx==1.5.0.114 tensorrt_rtx_cu13==1.5.0.114 tensorrt_rtx_cu13_bindings==1.5.0.114 \
-  tensorrt_rtx_cu13_libs==1.5.0.114
+# Without what it asks for, which is PyTorch with CUDA: it sees what $(VENV) has.
+$(TORCHTRT)/.installed: PACKAGES = --no-deps torch-tensorrt-rtx==2.13.0 dllist==2.0.0 tensorrt_rtx==1.5.0.114 \
+  tensorrt_rtx_cu13==1.5.0.114 tensorrt_rtx_cu13_bindings==1.5.0.114 tensorrt_rtx_cu13_libs==1.5.0.114
 $(TORCHTRT)/.installed: SEES = $(VENV)
 $(PROOF_TOOLS:=/.installed): $(STAMP)
 	@echo "setting up $(@D) (once)"

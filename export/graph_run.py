@@ -33,7 +33,7 @@ def openvino(graph: str) -> tuple[Run, str]:
         found = compiled(inputs)
         return {name: np.array(found[index]) for index, name in enumerate(names)}
 
-    return run, ov.__version__
+    return run, ov.__version__.split("-")[0]
 
 
 def onnxruntime(graph: str) -> tuple[Run, str]:

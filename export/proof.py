@@ -116,7 +116,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, help="write the rows to this file as well")
     try:
         options = parser.parse_args(argv)
-        tool = Tool(name="tensorrt_rtx", module="tensorrt_rtx", python=options.rtx, target="proof")
+        tool = Tool(name="tensorrt_rtx", probe="import tensorrt_rtx", python=options.rtx, target="proof")
         if reason := tool.missing():
             rows = [tool.skip(reason)]
         else:

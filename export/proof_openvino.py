@@ -160,7 +160,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         options = parser.parse_args(argv)
         pythons = {"onnxruntime": Path(sys.executable), "openvino": options.openvino}
-        tool = Tool(name="openvino", module="openvino", python=options.openvino, target="proof")
+        tool = Tool(name="openvino", probe="import openvino", python=options.openvino, target="proof")
         if reason := tool.missing():
             rows.append(tool.skip(reason))
             del pythons["openvino"]

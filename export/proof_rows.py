@@ -19,10 +19,13 @@ SKIPPED = "skipped"
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """A package in an environment of its own.  python: of that environment.  module: what is imported."""
+    """A package in an environment of its own.
+
+    probe: statement that fails without it.  python: of that environment.  target: of `make`, which installs it.
+    """
 
     name: str
-    module: str
+    probe: str
     python: Path
     target: str
 
@@ -30,13 +33,11 @@ class Tool:
         """Why it cannot be used, in a line, or None."""
         if not self.python.is_file():
             return f"{self.python} does not exist; make {self.target}"
-        done = subprocess.run(
-            [str(self.python), "-c", f"import {self.module}"], capture_output=True, text=True, timeout=300
-        )
+        done = subprocess.run([str(self.python), "-c", self.probe], capture_output=True, text=True, timeout=300)
         if not done.returncode:
             return None
         last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
-        return f"{self.python} cannot import {self.module} ({last[:120]}); make {self.target}"
+        return f"{self.python} has no {self.name} ({last[:120]}); make {self.target}"
 
     def skip(self, reason: str) -> Row:
         """The row of a proof that was not done."""
