@@ -40,11 +40,9 @@ def index_in_frame(masks: Masks | None, frame: Frame) -> UInt8Array:
     return np.asarray(cv2.warpAffine(masks.index, matrix, size, flags=cv2.INTER_NEAREST), np.uint8)
 
 
-def picture_fields(picture: UInt8Array, stamp_ns: int, frame_id: str) -> Fields:
-    """sensor_msgs/CompressedImage, JPEG, of an RGB picture (H, W, 3).  `data` is bytes."""
-    done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)
-    )
+def picture_fields(picture: UInt8Array, stamp_ns: int, frame_id: str, quality: int = JPEG_QUALITY) -> Fields:
+    """sensor_msgs/CompressedImage, JPEG of a quality of 1 to 100, of an RGB picture (H, W, 3).  `data` is bytes."""
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, quality))
     assert done, f"OpenCV could not encode a JPEG of shape {picture.shape}"
     return {
         "header": header_fields(stamp_ns, frame_id),

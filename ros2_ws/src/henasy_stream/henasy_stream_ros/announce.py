@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import cv2
-
 from henasy_stream.annotate import annotate
 from henasy_stream.ros import fields, images
 from henasy_stream.ros.fields import Fields
@@ -115,11 +113,8 @@ class DebugOutput:
             return
         self._due = now + 1 / self.rate
         frame = perception.frame
-        picture = cv2.cvtColor(annotate(frame, perception), cv2.COLOR_RGB2BGR)
-        done, data = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, self.quality))
-        assert done, f"OpenCV could not encode a JPEG of shape {picture.shape}"
-        header = fields.header_fields(perception.stamp_ns, frame.frame_id)
-        content: Fields = {"header": header, "format": "rgb8; jpeg compressed bgr8", "data": data.tobytes()}
+        picture = annotate(frame, perception)
+        content = images.picture_fields(picture, perception.stamp_ns, frame.frame_id, self.quality)
         self._ports.publish(DEBUG_IMAGE, content)
 
     def close(self) -> None:
