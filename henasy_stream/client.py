@@ -90,7 +90,12 @@ def readable(message: Message) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = Parser(prog="python -m henasy_stream.client", description="Prints what a node publishes.  Ctrl-C ends it.")
+    parser = Parser(
+        prog="python -m henasy_stream.client",
+        description="Prints what a node publishes.  Ctrl-C ends it.",
+        epilog="Exit codes: 0 ended by Ctrl-C or --count, or done; 1 nothing came within --timeout; 2 a mistake in the "
+        "arguments, or the node refuses.",
+    )
     parser.add_argument(
         "words",
         nargs="*",

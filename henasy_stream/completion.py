@@ -17,6 +17,8 @@ once, for every shell to come:
   bash  henasy completion bash > ~/.local/share/bash-completion/completions/henasy
   zsh   henasy completion zsh > ~/.zfunc/_henasy      (before compinit in .zshrc: fpath+=~/.zfunc)
   fish  henasy completion fish > ~/.config/fish/completions/henasy.fish
+
+exit codes: 0 printed; 2 a mistake in the arguments
 """
 _PATHS = ("FILE", "FOLDER", "BUNDLE", "URI", "DEVICE")
 """Words in a metavar that say that a path may stand there."""

@@ -14,13 +14,14 @@ from henasy_stream._arguments import Parser
 from henasy_stream.checks.finding import Check, Finding, isolated
 from henasy_stream.errors import UserError
 
-BACKENDS = ("onnxruntime", "torch")
+BACKENDS = ("tensorrt", "onnxruntime", "torch")
 """In the order in which `--backend auto` tries them for the demo weights."""
 CHECKS = (
     Check(about="system", function="machine.system"),
     Check(about="libraries", function="runtimes.libraries"),
     Check(about="node", function="runtimes.node", limit_s=60),
     *(Check(about=name, function="runtimes.backend", argument=name, limit_s=120) for name in BACKENDS),
+    Check(about="torch-tensorrt", function="runtimes.backend", argument="torch-tensorrt", limit_s=600),  # it compiles
     Check(about="gpu", function="runtimes.gpu"),
     Check(about="camera", function="cameras.cameras", limit_s=60),
     Check(about="display", function="machine.display", limit_s=30),
@@ -40,7 +41,8 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="doctor",
         description="Looks at this machine: libraries, what executes the network, cameras, display, ports, disk, ROS.",
-        epilog="Exit code: 0 the node can run here, 1 it cannot; the line that says why begins with 'problem'.",
+        epilog="Exit codes: 0 the node can run here; 1 it cannot, the line that says why begins with 'problem'; 2 a "
+        "mistake in the arguments; 130 interrupted.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
