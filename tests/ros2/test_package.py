@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from henasy_stream_ros.encodings import ENCODINGS
 from henasy_stream_ros.parameters import BY_NAME
 
 from henasy_stream import __version__
@@ -133,3 +134,27 @@ def test_the_foxglove_layout_names_topics_that_there_are():
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_python_3_10_can_read_it(path):
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 10))
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+def test_the_documentation_says_each_topic_s_type_and_quality_of_service(topic):
+    rows = (ROOT / "docs" / "ros2.md").read_text(encoding="utf-8").splitlines()
+    (row,) = [row for row in rows if row.startswith(f"| `{topic.name}` |")]
+    package, _, name = topic.type.split("/")
+    assert f"{package}/{name}" in row
+    assert ("reliable, latched" if topic.latched else f"reliable, keep last {topic.depth}") in row
+
+
+def test_the_documentation_names_every_encoding():
+    text = (ROOT / "docs" / "ros2.md").read_text(encoding="utf-8")
+    for name in ENCODINGS:
+        shown = re.sub(r"^bayer_(....)(8|16)$", r"bayer_{rggb,bggr,gbrg,grbg}{8,16}", name)
+        assert f"`{shown}`" in text
+
+
+def test_the_documentation_names_every_launch_argument_that_it_uses():
+    text = (ROOT / "docs" / "ros2.md").read_text(encoding="utf-8")
+    names = {name for name, _, _ in launch_constants()["ARGUMENTS"]}
+    used = {m for line in text.splitlines() if "ros2 launch" in line for m in re.findall(r" (\w+):=", line)}
+    assert used
+    assert used <= names
