@@ -122,7 +122,7 @@ $(TORCHTRT)/.installed: SEES = $(VENV)
 $(PROOF_TOOLS:=/.installed): $(STAMP)
 	@echo "setting up $(@D) (once)"
 	@test -x $(@D)/bin/python || $(PY) -m venv $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: $(PACKAGES)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PACKAGES)
 	@test -z "$(SEES)" || $(PY) -c 'import site; print(site.getsitepackages()[0])' \
 	  > "$$($(@D)/bin/python -c 'import site; print(site.getsitepackages()[0])')/seen.pth"
 	@touch $@
