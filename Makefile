@@ -13,6 +13,7 @@ DEMO_ADDRESS ?= zmq://127.0.0.1:5560
 DEMO_FRAMES ?= 300
 
 PY := $(VENV)/bin/python
+NODE_STAMP := $(VENV)/.node
 STAMP := $(VENV)/.installed
 LOWEST_STAMP := $(LOWEST)/.installed
 # The tests that need no torch, so that they also run with the lowest versions.
@@ -39,17 +40,26 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+# At a terminal pip shows what it loads, elsewhere it is quiet.
+PIP_INSTALL = $(PY) -m pip install $$([ -t 1 ] || echo --quiet) --disable-pip-version-check -c constraints.txt
+
+# The node alone, without PyTorch and the tools of developers: enough for the demo.
+$(NODE_STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "$(PYTHON) is older than Python 3.10: name a newer one, e.g. make PYTHON=python3.11"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
 	  { echo "no virtual environment could be made: on Debian, apt-get install python3-venv"; exit 1; }
 	@echo "setting up $(VENV) (once)"
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(PIP_INSTALL) -e .
+	@touch $@
+
+$(STAMP): $(NODE_STAMP)
+	@echo "setting up $(VENV) for tests and training (once)"
+	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $@
 
 # Bounded where nobody could stop it: without a terminal, without a display, in CI, or with HEADLESS set.
-demo: $(STAMP)
+demo: $(NODE_STAMP)
 	@mkdir -p $(DEMO_OUT)
 	@if [ -t 1 ] && [ -z "$$CI$$HEADLESS" ] && [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
 	  bound="--max-fps 30"; \
