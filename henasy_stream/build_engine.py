@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from henasy_stream._arguments import Parser
-from henasy_stream._progress import Bar
+from henasy_stream._building import build_bar
 from henasy_stream.errors import UserError, debugging
 from henasy_stream.runtime.log import open_console
 
@@ -66,20 +66,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = 1
         say = partial(console.print, markup=False)
         say(plan.about)
-        with Bar("building", lambda line: say(f"building: {line}"), counted="shares", console=console) as bar:
-            path, built = ensure_engine(plan, say, partial(_show, bar), force=options.force)
+        with build_bar(say) as bar:
+            path, built = ensure_engine(plan, say, bar, force=options.force)
     except UserError as error:
         if debugging():
             raise
-        return _end(code, str(error))
+        return _end(code, _explained(error))
     except KeyboardInterrupt:
         return _end(130, "interrupted; no engine was written")
     say(f"{'built' if built else 'is there already'}: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 
 
-def _show(bar: Bar, share: float, phase: str) -> None:
-    bar.show(share, 1.0, f"({phase})" if phase else "")
+def _explained(error: UserError) -> str:
+    from henasy_stream.backends.tensorrt_device import NoGpuError
+
+    elsewhere = "; TensorRT for RTX builds for a GPU elsewhere with --compute-capability 8.6"
+    return f"{error}{elsewhere}" if isinstance(error, NoGpuError) else str(error)
 
 
 def _end(code: int, line: str) -> int:

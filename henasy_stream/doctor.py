@@ -117,8 +117,8 @@ def _line(finding: Finding) -> str:
     mark = f"{finding.mark:<8}"
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         mark = f"\x1b[{_COLOURS[finding.mark]}m{mark}\x1b[0m"
-    remedy = f"\n{'':<21}→ {finding.remedy}" if finding.remedy else ""
-    return f"{mark}{finding.about:<13}{finding.text}{remedy}"
+    remedy = f"\n{'':<23}→ {finding.remedy}" if finding.remedy else ""
+    return f"{mark}{finding.about:<15}{finding.text}{remedy}"
 
 
 if __name__ == "__main__":

@@ -5,15 +5,16 @@ from __future__ import annotations
 import difflib
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from henasy_stream._building import build_bar
 from henasy_stream._progress import Bar
 from henasy_stream.backends.bundle import is_bundle
+from henasy_stream.backends.candidates import BACKENDS, CALLED, Building, list_candidates, needing_torch
 from henasy_stream.backends.probe import Candidate, first_that_works
 from henasy_stream.cache import cache_folder
 from henasy_stream.errors import UserError
@@ -27,7 +28,6 @@ _SHIPPED = {path.stem: path for path in sorted(_FOLDER.glob("*.safetensors"))}
 _BUNDLES = {path.parent.name: path.parent for path in sorted(_FOLDER.glob("*/manifest.json"))}
 DEMO_WEIGHTS = _FOLDER / "demo.safetensors"
 BUILT_IN = tuple(dict.fromkeys(("demo", *_SHIPPED, *_BUNDLES, "lavila")))
-BACKENDS = ("auto", "torch", "onnxruntime")
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
 
 
@@ -70,9 +70,10 @@ class Model:
 
 def load(
     name_or_path: str | Path = "demo",
-    backend: Literal["auto", "torch", "onnxruntime"] = "auto",
+    backend: Literal["auto", "onnxruntime", "torch", "tensorrt", "torch-tensorrt"] = "auto",
     *,
     report: Callable[[str], None] | None = None,
+    building: Building | None = None,
 ) -> Model:
     """Loads weights.
 
@@ -81,9 +82,12 @@ def load(
             "lavila" (LaViLa's public TSF-B dual encoder, downloaded once into the cache); a LaViLa checkpoint (`.pth`),
             converted once to safetensors in the cache, without the optimizer's state; weights of this project
             (`.safetensors` beside its `.json`); or a bundle, the folder that `export/export.py` makes.
-        backend: what executes the network; "auto" is the first that works here: ONNX Runtime for a bundle, which "demo"
-            also is, then PyTorch.  A bundle's golden step tells whether one works.
+        backend: what executes the network; "auto" is the first that works here: for a bundle, which "demo" also is,
+            TensorRT where its engine has been built, then ONNX Runtime; then PyTorch.  A bundle's golden step tells
+            whether one works.  "tensorrt" builds the engine if need be, which takes minutes; "torch-tensorrt" compiles
+            at every start.
         report: takes lines about downloads, conversions and backends that were passed over; stderr when None.
+        building: told of an engine that is built: the share that is done, and of what; a bar on stderr when None.
 
     Raises:
         UserError: there are no such weights, they are damaged or of another kind, no backend runs them, or there is no
@@ -94,24 +98,22 @@ def load(
         raise UserError(f"backend {backend!r}: there are {', '.join(BACKENDS)}")
     name = str(name_or_path)
     check_weights(name)
-    able = [candidate for candidate in candidates(name, report) if backend in ("auto", candidate.name)]
-    if not able and backend == "torch":
-        raise UserError(f"{name} is a bundle, which runs without torch; take --backend onnxruntime")
-    if not able:
-        raise UserError(f"ONNX Runtime runs bundles: python export/export.py --weights {name} --out bundle/")
-    executed = first_that_works(able, report)
+    with build_bar(report) as bar:
+        there = candidates(name, report, (building or bar) if backend == "tensorrt" else None)
+        able = [one for one in there if backend == one.name or (backend == "auto" and one.auto)]
+        if not able and backend.startswith("torch"):
+            raise UserError(f"{name} is a bundle, which runs without torch; take --backend onnxruntime or tensorrt")
+        if not able:
+            raise UserError(f"{CALLED[backend]} runs bundles: python export/export.py --weights {name} --out bundle/")
+        executed = first_that_works(able, report)
     return Model(executed, executed.spec)
 
 
-def candidates(name: str, report: Callable[[str], None]) -> tuple[Candidate, ...]:
-    """What may execute the weights of a name or path, the preferred first."""
+def candidates(name: str, report: Callable[[str], None], building: Building | None = None) -> tuple[Candidate, ...]:
+    """What may execute the weights of a name or path, the preferred first; see `list_candidates`."""
     folder = bundle_folder(name)
-    found = []
-    if folder is not None:
-        found.append(Candidate(name="onnxruntime", open=partial(_run_bundle, folder), bundle=folder))
-    if folder is None or name in _SHIPPED:
-        found.append(Candidate(name="torch", open=lambda: _execute(weights_file(name, report)), bundle=folder))
-    return tuple(found)
+    weights = partial(weights_file, name, report) if folder is None or name in _SHIPPED else None
+    return list_candidates(name, folder, weights, report, building)
 
 
 def bundle_folder(name: str) -> Path | None:
@@ -188,7 +190,7 @@ def _is_complete(weights: Path) -> bool:
 
 
 def _convert(checkpoint: Path, out: Path, report: Callable[[str], None]) -> None:
-    with _needing_torch():
+    with needing_torch():
         from henasy_stream.model.lavila import convert_lavila
     report(f"converting {checkpoint} to {out} (once)")
     with Bar("converting", counted="time"):
@@ -197,26 +199,3 @@ def _convert(checkpoint: Path, out: Path, report: Callable[[str], None]) -> None
 
 def _folder(path: Path) -> Path | None:
     return path if path.is_dir() else None
-
-
-def _run_bundle(folder: Path) -> Backend:
-    try:
-        from henasy_stream.backends.onnxruntime_backend import OnnxRuntimeBackend
-    except ImportError as error:
-        raise UserError(f"bundles need ONNX Runtime ({error}): pip install onnxruntime") from None
-    return OnnxRuntimeBackend.from_bundle(folder)
-
-
-def _execute(weights: Path) -> Backend:
-    with Bar(f"loading {weights.name}", counted="time"):
-        with _needing_torch():
-            from henasy_stream.backends.torch_backend import TorchBackend
-        return TorchBackend.from_file(weights)
-
-
-@contextmanager
-def _needing_torch() -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise UserError(f"this needs PyTorch ({error}): pip install 'henasy-stream[torch]'") from error

@@ -101,13 +101,17 @@ def test_a_machine_where_nothing_works_and_a_camera_hangs(tmp_path: Path) -> Non
 
 
 def test_it_tries_what_auto_tries() -> None:
-    assert tuple(candidate.name for candidate in candidates("demo", print)) == doctor.BACKENDS
+    there = candidates("demo", print)
+    assert tuple(one.name for one in there if one.auto or one.name == "tensorrt") == doctor.BACKENDS
+    assert {one.name for one in there} <= {check.about for check in doctor.CHECKS}
 
 
 @pytest.mark.parametrize(
     ("marks", "expected"),
     [
         ({"node": "ok", "onnxruntime": "ok", "torch": "ok"}, ("onnxruntime", True)),
+        ({"node": "ok", "tensorrt": "ok", "onnxruntime": "ok", "torch": "ok"}, ("tensorrt", True)),
+        ({"node": "ok", "tensorrt": "note", "onnxruntime": "ok", "torch-tensorrt": "ok"}, ("onnxruntime", True)),
         ({"node": "ok", "onnxruntime": "problem", "torch": "ok"}, ("torch", True)),
         ({"node": "ok", "onnxruntime": "problem", "torch": "note"}, (None, False)),
         ({"node": "problem", "onnxruntime": "ok", "torch": "note"}, ("onnxruntime", False)),
@@ -152,7 +156,7 @@ def test_colours_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\x1b[33mnote" in doctor._line(finding)
     monkeypatch.setenv("NO_COLOR", "1")
-    assert doctor._line(finding) == "note    camera       none\n                     → plug one in"
+    assert doctor._line(finding) == "note    camera         none\n                       → plug one in"
 
 
 def test_a_check_that_raises_or_does_not_exist_is_a_finding() -> None:

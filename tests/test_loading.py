@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import importlib.util
 import json
 from pathlib import Path
 
@@ -230,8 +231,22 @@ def test_a_wrong_name_says_what_there_is(name, expected, monkeypatch):
 
 
 def test_an_unknown_backend_names_those_there_are(weights):
-    with pytest.raises(UserError, match="auto, torch"):
-        load(weights, "tensorrt")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="auto, onnxruntime, torch, tensorrt, torch-tensorrt"):
+        load(weights, "tensorflow")  # type: ignore[arg-type]
+
+
+def test_a_backend_that_the_weights_are_not_for(weights):
+    for name, called in (("tensorrt", "TensorRT"), ("onnxruntime", "ONNX Runtime")):
+        with pytest.raises(UserError, match=f"^{called} runs bundles: python export/export.py"):
+            load(weights, name)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed here")
+def test_tensorrt_that_is_not_installed_is_told_when_asked_for_and_not_otherwise(capsys):
+    with pytest.raises(UserError, match="TensorRT is not installed: on a Jetson"):
+        load("demo", "tensorrt")
+    load("demo")
+    assert "tensorrt" not in capsys.readouterr().err.lower()
 
 
 def test_a_missing_torch_says_how_to_install_it(weights, monkeypatch):

@@ -81,24 +81,30 @@ class Golden:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A way to execute weights.  open: imports and loads.  bundle: whose golden step tells, if there is one."""
+    """A way to execute weights.
+
+    open: imports and loads.  bundle: whose golden step tells, if there is one.  auto: whether it is tried when nobody
+    asked for it.
+    """
 
     name: str
     open: Callable[[], Backend]
     bundle: Path | None
+    auto: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Attempt:
     """What came of trying a candidate: a backend that works, or the error.
 
-    step_ms: of the fastest golden step, None without one.
+    step_ms: of the fastest golden step, None without one.  opened: whether it was loaded, so that the step failed.
     """
 
     name: str
     backend: Backend | None = None
     step_ms: float | None = None
     error: Exception | None = None
+    opened: bool = False
 
     @property
     def ok(self) -> bool:
@@ -116,15 +122,17 @@ class Attempt:
 
 def attempt(candidate: Candidate, *, steps: int = 1) -> Attempt:
     """Imports, loads, and runs the golden step so many times; whatever goes wrong is in the result."""
+    opened = False
     try:
         backend = candidate.open()
+        opened = True
         if candidate.bundle is None:
-            return Attempt(name=candidate.name, backend=backend)
+            return Attempt(name=candidate.name, backend=backend, opened=True)
         golden = Golden.read(candidate.bundle)
         fastest = min(golden.run(backend) for _ in range(steps))
     except Exception as error:  # noqa: BLE001 - a broken library fails in any way it likes
-        return Attempt(name=candidate.name, error=error)
-    return Attempt(name=candidate.name, backend=backend, step_ms=1000 * fastest)
+        return Attempt(name=candidate.name, error=error, opened=opened)
+    return Attempt(name=candidate.name, backend=backend, step_ms=1000 * fastest, opened=True)
 
 
 def first_that_works(candidates: Sequence[Candidate], report: Callable[[str], None]) -> Backend:

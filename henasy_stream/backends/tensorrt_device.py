@@ -53,6 +53,10 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
 }
 
 
+class NoGpuError(UserError):
+    """There is no GPU here, or no driver for it."""
+
+
 class DeviceError(RuntimeError):
     """The driver refused something."""
 
@@ -74,7 +78,7 @@ class Driver:
         code = self._library.cuInit(0)
         if code:
             reason = "no NVIDIA GPU" if code == _NO_DEVICE else f"the NVIDIA driver does not start: {self._text(code)}"
-            raise UserError(f"{reason}; nvidia-smi (on a Jetson: tegrastats) says more")
+            raise NoGpuError(f"{reason}; nvidia-smi (on a Jetson: tegrastats) says more")
         self._device = int(self._out(ctypes.c_int, "cuDeviceGet", 0))
         self._context = self._out(_Pointer, "cuDevicePrimaryCtxRetain", self._device)
 
@@ -219,7 +223,7 @@ def open_driver() -> Driver:
     """The driver, once a process.
 
     Raises:
-        UserError: there is none, or no GPU.
+        NoGpuError: there is none, or no GPU.
     """
     return Driver()
 
@@ -228,7 +232,7 @@ def _library() -> Any:
     try:
         library = ctypes.CDLL(LIBRARY)
     except OSError as error:
-        raise UserError(f"no NVIDIA driver ({error}); install it, or take --backend onnxruntime") from None
+        raise NoGpuError(f"no NVIDIA driver ({error}); install it, or take --backend onnxruntime") from None
     for name, kinds in _FUNCTIONS.items():
         function = getattr(library, name, None)
         if function is None:

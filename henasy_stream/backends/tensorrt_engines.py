@@ -12,7 +12,7 @@ from typing import Literal
 from henasy_stream.backends.bundle import Bundle, Manifest, open_bundle
 from henasy_stream.backends.engine_cache import EngineKey, NoEngineError, build_once, engines_folder, find_engine
 from henasy_stream.backends.tensorrt_build import build_apart
-from henasy_stream.backends.tensorrt_device import Gpu, open_driver
+from henasy_stream.backends.tensorrt_device import open_driver
 from henasy_stream.backends.tensorrt_flavour import Flavour, FlavourName, check_target, load_flavour
 from henasy_stream.errors import UserError
 
@@ -71,7 +71,7 @@ def plan_engine(
         check_target(chosen, capability)
         gpu = f"compute capability {capability}"
     else:
-        found = _gpu(chosen)
+        found = open_driver().gpu()
         capability, gpu = found.capability, f"{found.name}, compute capability {found.capability}"
     graph = manifest.spec.attention
     key = EngineKey(
@@ -130,15 +130,6 @@ def ensure_engine(
 
     path = build_once(plan.folder, plan.key, build, report, force=force)
     return path, built
-
-
-def _gpu(flavour: Flavour) -> Gpu:
-    try:
-        return open_driver().gpu()
-    except UserError as error:
-        if flavour.is_rtx:
-            raise UserError(f"{error}; --compute-capability 8.6 builds for a GPU elsewhere") from None
-        raise
 
 
 def _graph_sum(manifest: Manifest, graph: str) -> str:

@@ -16,7 +16,8 @@ from henasy_stream.checks.finding import Finding
 
 _STEPS = 5
 _PACKAGE = "henasy-stream"
-_OPTIONAL = ("torch", "safetensors", "onnx", "tensorrt", "torch-tensorrt")
+_OPTIONAL = ("torch", "safetensors", "onnx", "tensorrt", "tensorrt-rtx", "torch-tensorrt")
+_FOR_GPUS = ("tensorrt", "torch-tensorrt")
 _NODE = (
     "runtime.node",
     "stream.engine",
@@ -79,6 +80,9 @@ def backend(name: str) -> list[Finding]:
         return [Finding(mark="note", about=name, text=text, remedy=f"pip install '{_PACKAGE}[torch]'")]
     (candidate,) = [found for found in candidates("demo", lambda _: None) if found.name == name]
     tried = attempt(candidate, steps=_STEPS)
+    if name in _FOR_GPUS and not tried.opened:
+        text, _, remedy = tried.reason.partition("; build it with: ")
+        return [Finding(mark="note", about=name, text=text, remedy=remedy)]
     if tried.backend is None:
         remedy = f"pip install --force-reinstall {name}, or {_PACKAGE} where a file of it is named"
         return [Finding(mark="problem", about=name, text=tried.reason, remedy=remedy)]

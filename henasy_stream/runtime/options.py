@@ -29,7 +29,7 @@ class LiveOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     camera_size: str | None = None
     camera_fps: Positive | None = None
     weights: str = "demo"
-    backend: Literal["auto", "torch", "onnxruntime"] = "auto"
+    backend: Literal["auto", "onnxruntime", "torch", "tensorrt", "torch-tensorrt"] = "auto"
     queries: str | tuple[str, ...] = ()
     phrases: str | None = None
     verbs: str | None = None

@@ -51,7 +51,7 @@ def test_an_empty_file_changes_nothing(yaml):
         ("max-frames: 0", "max-frames: 0 does not fit, expected int >= 1"),
         ("rotate: 45", "rotate: 45 does not fit, choose one of 0, 90, 180, 270"),
         ("headless: please", "headless: 'please' does not fit, expected bool"),
-        ("backend: tensorrt", "backend: 'tensorrt' does not fit, choose one of auto, torch"),
+        ("backend: tensorflow", "backend: 'tensorflow' does not fit, choose one of auto, onnxruntime"),
         ("queries: [cup, 3]", "queries: ['cup', 3] does not fit"),
         ("presence: 2", "presence: 2 does not fit, expected float <= 1"),
         ("max-fps: 3\nmax_fps: 4", "'max-fps' is given twice"),
