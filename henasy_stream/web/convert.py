@@ -10,6 +10,7 @@ from henasy_stream._palette import colour_of
 from henasy_stream.preprocess import View
 from henasy_stream.sinks.convert import finite, query_message, relation_message, track_message
 from henasy_stream.web.messages import Action, MaskLayout, Result
+from henasy_stream.web.upright import turn, upright
 
 if TYPE_CHECKING:
     from henasy_stream.types import Caption, Masks, Perception
@@ -21,19 +22,23 @@ def hex_colour(track_id: int) -> str:
 
 
 def result_message(perception: Perception, view: View) -> tuple[Result, bytes]:
-    """A perception, and the bytes of its masks.
+    """A perception in pixels of the upright frame, and the bytes of its masks.
 
     Args:
         perception: its picture does not matter.
-        view: what the model sees of the frame.
+        view: what the model sees of the frame, and how that has to be turned.
 
     Raises:
         ValueError: something in it is no finite number.
     """
+    frame = perception.frame
+    sees_all = view.region == (0, 0, frame.width, frame.height)
+    affine = turn(frame.width, frame.height, view.rotate)
+    seen = view.visible_polygon @ affine[:2, :2].T + affine[:2, 2]
+    perception = upright(perception, view.rotate)
     width, height = perception.frame.width, perception.frame.height
     tracks = tuple(track_message(t, width=width, height=height, with_embedding=False) for t in perception.tracks)
     layout, payload = (None, b"") if perception.masks is None else _masks(perception.masks)
-    sees_all = view.region == (0, 0, width, height)
     message = Result(
         index=perception.frame.index,
         stamp_ns=perception.stamp_ns,
@@ -48,7 +53,7 @@ def result_message(perception: Perception, view: View) -> tuple[Result, bytes]:
         closed=tuple(action(caption) for caption in perception.closed),
         reset=perception.reset,
         notice=perception.notice,
-        visible=None if sees_all else tuple(map(tuple, view.visible_polygon.tolist())),
+        visible=None if sees_all else tuple(map(tuple, seen.tolist())),
         masks=layout,
     )
     return message, payload

@@ -90,7 +90,7 @@ class Greeting(Head, frozen=True, kw_only=True, tag="greeting"):
 
 
 class Picture(Head, frozen=True, kw_only=True, tag="frame"):
-    """A frame; `width` and `height` are the source's, the payload is a JPEG that may be smaller.
+    """A frame, upright; `width` and `height` are those of the source, the payload is a JPEG that may be smaller.
 
     `missed` counts frames that were not sent to this viewer since it came.
     """

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -19,12 +20,14 @@ import henasy_stream
 from henasy_stream.control import Request
 from henasy_stream.errors import UserError
 from henasy_stream.preprocess import View
+from henasy_stream.sinks.builder import NodeStatus
 from henasy_stream.web import messages
 from henasy_stream.web.convert import result_message
 from henasy_stream.web.encoder import Encoder
 from henasy_stream.web.files import answer, assets, refusal
 from henasy_stream.web.gauge import Gauge
 from henasy_stream.web.history import History
+from henasy_stream.web.messages import Sample
 from henasy_stream.web.recorder import Recorder, formats, save
 from henasy_stream.web.viewer import Viewer, admitted
 
@@ -62,6 +65,7 @@ class Server:
         self._gauge: Gauge | None = None
         self._recorder: Recorder | None = None
         self._stopped = asyncio.Event()
+        self._since_ns = time.time_ns()
         self._broken = 0
         self._strangers = 0
 
@@ -103,6 +107,7 @@ class Server:
         """Shows a node."""
         self._about = about
         self._gauge = Gauge(about.monitor)
+        self.encoder.rotate = about.rotate
         self._recorder = Recorder(about.spec, about.source, self._session, self.encoder)
         self._broadcast(self.greeting())
 
@@ -205,11 +210,13 @@ class Server:
             self._tell_state()
 
     def _tell_state(self) -> None:
-        if self._about is None or self._gauge is None:
-            return
-        status, sample = self._about.monitor.status(), self._gauge.sample()
-        self._history.add_sample(sample)
-        if self._recorder is not None:
+        status, sample = (
+            NodeStatus(state="STARTING", since_ns=self._since_ns),
+            Sample(unix_ms=time.time_ns() // 1_000_000),
+        )
+        if self._about is not None and self._gauge is not None and self._recorder is not None:
+            status, sample = self._about.monitor.status(), self._gauge.sample()
+            self._history.add_sample(sample)
             self._recorder.heartbeat(status)
         for viewer in self.viewers:
             state = messages.State(

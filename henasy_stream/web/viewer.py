@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from henasy_stream.web import messages
 from henasy_stream.web.messages import Ack, Ask, Hello, Wish
+from henasy_stream.web.upright import turned_size
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
@@ -158,12 +159,13 @@ class Viewer:
             body = await hub.encoder.encoded(frame, wish.size)
             self.missed_frames += max(0, number - seen - 1)
             seen = number
+            width, height = turned_size(frame.width, frame.height, hub.encoder.rotate)
             head = messages.Picture(
                 number=number,
                 index=frame.index,
                 stamp_ns=frame.stamp_ns,
-                width=frame.width,
-                height=frame.height,
+                width=width,
+                height=height,
                 missed=self.missed_frames,
             )
             self.sent_frames += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from typing import Any
 
@@ -10,16 +11,18 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from henasy_stream._palette import colour_of
-from henasy_stream.preprocess import View
+from henasy_stream.preprocess import Rotation, View
 from henasy_stream.runtime.latency import Latency
 from henasy_stream.runtime.monitor import Monitor
+from henasy_stream.types import Frame, Masks, Perception
 from henasy_stream.web import messages
 from henasy_stream.web.convert import hex_colour, result_message
 from henasy_stream.web.encoder import Size, jpeg
+from henasy_stream.web.files import assets
 from henasy_stream.web.gauge import Gauge
 from henasy_stream.web.history import KEPT_NS, History
 from henasy_stream.web.mailbox import KEPT_RESULTS, Mailbox
@@ -121,6 +124,7 @@ def test_history_forgets_what_is_ten_minutes_old_and_all_when_time_jumps_back() 
     assert spans(history) == {3: [(0, 0)]}
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 10**13), st.sets(st.integers(0, 10**6), max_size=30)), max_size=60))
 def test_history_stays_small(steps: list[tuple[int, set[int]]]) -> None:
     history = History()
@@ -228,3 +232,58 @@ def test_the_gauge_tells_rates_and_the_oldest_result() -> None:
 def test_the_spec_of_these_tests_shows_the_whole_frame() -> None:
     made, _ = result_message(synthetic.perception(0), View.plan(480, 640, SPEC.image_size, SPEC.resize))
     assert made.visible is None
+
+
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+def test_a_camera_mounted_sideways_is_shown_upright_with_its_marks(rotate: Rotation) -> None:
+    height, width, cell = 96, 160, 8
+    inside = np.zeros((height, width), bool)
+    inside[16:40, 64:136] = True
+    image = np.repeat(inside[..., None] * np.uint8(255), 3, 2)
+    frame = Frame(image=image, stamp_ns=0, index=0, source="test")
+    track = synthetic.track(1, box_xyxy=(64.0, 16.0, 136.0, 40.0), mask_index=1)
+    coarse = inside.reshape(height // cell, cell, width // cell, cell).mean((1, 3)).astype(np.float32)
+    masks = Masks(probability=coarse[None], to_source=np.array([[cell, 0, 0], [0, cell, 0]], np.float64))
+    perception = Perception(frame=frame, stamp_ns=0, window_start_ns=0, window_end_ns=0, tracks=(track,), masks=masks)
+    turned = np.rot90(inside, -rotate // 90)
+    made, payload = result_message(perception, View.plan(height, width, 96, "crop", rotate))
+    assert (made.height, made.width) == turned.shape
+    ys, xs = np.nonzero(turned)
+    assert made.tracks[0].box_xyxy == (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
+    # Each cell of the mask falls where the turned picture has it.
+    assert made.masks is not None
+    levels = np.frombuffer(payload, np.uint8).reshape(made.masks.height, made.masks.width)
+    affine = np.array(made.masks.affine)
+    for v, u in np.ndindex(levels.shape):
+        x, y = affine[:, :2] @ [u + 0.5, v + 0.5] + affine[:, 2]
+        assert (levels[v, u] > 127) == turned[int(y), int(x)]
+    # What the model sees is the middle of the turned picture as well.
+    seen = np.array(made.visible)
+    assert np.ptp(seen, 0).tolist() == [96, 96]
+    assert seen.mean(0).tolist() == [turned.shape[1] / 2, turned.shape[0] / 2]
+    picture = cv2.imdecode(np.frombuffer(jpeg(image, "full", rotate), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert picture is not None
+    assert np.abs(picture / 255 - turned).mean() < 0.02
+
+
+def luminance(colour: str) -> float:
+    parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+@pytest.mark.parametrize("theme", [":root {", ':root[data-theme="light"] {'])
+def test_text_can_be_read_in_both_themes(theme: str) -> None:
+    """The contrast that WCAG 2 asks for (AA, 4.5), on each ground that text stands on."""
+    css = assets()["/page.css"].body.decode()
+    block = css[css.index(theme) :].partition("}")[0]
+    inks = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
+
+    def contrast(one: str, other: str) -> float:
+        dark, bright = sorted((luminance(inks[one]), luminance(inks[other])))
+        return (bright + 0.05) / (dark + 0.05)
+
+    for ground in ("bg", "panel", "raised"):
+        for ink in ("ink", "ink2", "ink3", "bad", "warn"):
+            assert contrast(ink, ground) >= 4.5, (ink, ground)
+    assert contrast("on-accent", "accent") >= 4.5

@@ -15,7 +15,7 @@ import { Tracks } from "./tracks.js";
 const calm = matchMedia("(prefers-reduced-motion: reduce)"), bright = matchMedia("(prefers-color-scheme: light)");
 const narrow = matchMedia("(max-width: 720px)");
 
-let session = null, chosen = null, overlayOn = true, current = null, timelineDue = 0, detailsDue = 0;
+let notice = null, session = null, chosen = null, overlayOn = true, current = null, timelineDue = 0, detailsDue = 0;
 
 const timeline = new Timeline(), charts = new Charts();
 const tracks = new Tracks((id) => choose(chosen === id ? null : id));
@@ -34,8 +34,7 @@ function message(head, bytes) {
     head.levels = bytes;
     player.addResult(head, now);
     timeline.add(head);
-    if (head.notice) $("flag").textContent = head.notice;
-    $("flag").hidden = !head.notice;
+    notice = head.notice;
   } else if (head.t === "state") showState(head);
   else if (head.t === "greeting") greet(head);
   else if (head.t === "reply") queries.reply(head);
@@ -44,6 +43,7 @@ function message(head, bytes) {
 function greet(greeting) {
   if (session !== greeting.session) {
     session = greeting.session;
+    pause(false);
     player.clear();
     tracks.clear();
     choose(null);
@@ -51,6 +51,8 @@ function greet(greeting) {
   $("source").textContent = greeting.source;
   $("model").textContent = greeting.model + (greeting.synthetic ? ", knows a synthetic world only" : "");
   queries.enable(greeting.queries || !greeting.model);
+  const namesNothing = greeting.model && !greeting.capabilities.includes("entities");
+  $("no-tracks").textContent = namesNothing ? "These weights have no entities of their own" : "Nothing is seen yet";
   saver.offer(greeting.downloads);
   timeline.begin(greeting);
   charts.begin(greeting.samples);
@@ -78,6 +80,9 @@ function showState(state) {
   const words = { RUNNING: "Running", STARTING: "Starting", BUILDING: "Building", SOURCE_LOST: "Source lost", STALLED: "Stalled", STOPPING: "Stopping" };
   const looks = { RUNNING: state.reason ? "warn" : "good", SOURCE_LOST: "bad", STALLED: "bad" };
   status(looks[state.state] ?? "warn", words[state.state], state.reason);
+  const trouble = state.state === "RUNNING" ? state.reason || notice : `${words[state.state]}${state.reason ? `: ${state.reason}` : ""}`;
+  $("flag").textContent = trouble ?? "";
+  $("flag").hidden = !trouble;
   charts.add(state.sample);
   const held = player.hold >= 20 ? `, pictures held back ${Math.round(player.hold)} ms for their masks` : "";
   const others = state.viewers > 1 ? `, ${state.viewers} viewers` : "";
