@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from henasy_stream.config import StreamConfig
 from henasy_stream.errors import UserError
+from henasy_stream.runtime.building import Building
 from henasy_stream.runtime.loop import Pace, run_loop
 from henasy_stream.runtime.monitor import Heartbeat, Monitor
 from henasy_stream.runtime.options import LiveOptions
@@ -23,6 +24,7 @@ from henasy_stream.runtime.recording import check_record, open_record
 from henasy_stream.runtime.report import FirstFrame, Progress, Reporter, Summary, introduce
 from henasy_stream.runtime.service import ServiceManager
 from henasy_stream.runtime.stopping import StopOnSignal
+from henasy_stream.sinks.builder import MessageBuilder
 
 if TYPE_CHECKING:
     from henasy_stream.loading import Model
@@ -46,6 +48,7 @@ class Parts:
     queries: tuple[str, ...]
     phrases: tuple[str, ...] | VerbNounPairs | None
     publishers: Publishers
+    builder: MessageBuilder
     control: ControlSocket | None
     entities: EntityFeed | None
     page: LivePage | None
@@ -68,11 +71,11 @@ def run(options: LiveOptions, reporter: Reporter | None = None) -> int:
         if service.watches:
             faulthandler.enable()  # the watchdog ends a loop that hangs with SIGABRT: where it hung goes into the log
         service.status("starting")
-        parts = _assemble(options, reporter, stack)
+        parts = _assemble(options, reporter, service, stack)
         return _run(options, reporter, parts, service, stack)
 
 
-def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Parts:
+def _assemble(options: LiveOptions, reporter: Reporter, service: ServiceManager, stack: ExitStack) -> Parts:
     from henasy_stream.loading import check_weights, load
     from henasy_stream.sources import open_source
 
@@ -85,7 +88,10 @@ def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Par
     publishers = open_publishers(options, stack, reporter.warn)
     control = _open_control(options, stack)
     page = _open_page(options, stack)
-    model = load(options.weights, options.backend, report=lambda line: reporter.say("weights", line))
+    builder = MessageBuilder(source=source.uri, masks=options.publish_masks, frame=options.publish_frames)
+    with Building(reporter, source, builder, publishers.sinks, service) as building:
+        tell = partial(reporter.say, "weights")
+        model = load(options.weights, options.backend, report=tell, building=building)
     if options.resize is not None:
         model = replace(model, spec=replace(model.spec, resize=options.resize))
     return Parts(
@@ -94,6 +100,7 @@ def _assemble(options: LiveOptions, reporter: Reporter, stack: ExitStack) -> Par
         queries=queries,
         phrases=phrases,
         publishers=publishers,
+        builder=builder,
         control=control,
         entities=entities,
         page=page,
@@ -302,14 +309,11 @@ def _check_outputs(options: LiveOptions, uri: str) -> None:
 def _open_messages(options: LiveOptions, parts: Parts, record: Sink | None, counter: TopicCounter) -> Publisher | None:
     if not options.publish_addresses and record is None:
         return None
-    from henasy_stream.sinks.builder import MessageBuilder
     from henasy_stream.sinks.publisher import Publisher
 
-    builder = MessageBuilder(
-        parts.model.spec, source=parts.source.uri, masks=options.publish_masks, frame=options.publish_frames
-    )
+    parts.builder.set_model(parts.model.spec)
     sinks = [sink for sink in (*parts.publishers.sinks, record, counter) if sink is not None]
-    return Publisher(builder, sinks)
+    return Publisher(parts.builder, sinks)
 
 
 def _open_pictures(
@@ -332,7 +336,7 @@ def _open_pictures(
             os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
             pictures.add("window", ClosingStops(WindowSink(), stop))
         else:
-            reporter.say("window", f"none: {why}; going on without")
+            reporter.say("window", f"none: {why}; going on without (--view shows it in a browser)")
     if video is not None or shows:
         outputs.add("pictures", pictures)
     return video
