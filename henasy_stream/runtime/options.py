@@ -61,7 +61,8 @@ class LiveOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """The source to open.  Raises UserError unless exactly one was named."""
         if (self.camera is None) == (self.source is None):
             found = "neither --camera nor --source" if self.source is None else "both --camera and --source"
-            raise UserError(f"{found}: name one source, e.g. --camera 0 (there are: --list-cameras), --source video.mp4, --source world")
+            which = "--camera 0 (--list-cameras says which there are), --source video.mp4 or --source world"
+            raise UserError(f"{found}: name one source, e.g. {which}")
         return f"camera:{self.camera}" if self.source is None else self.source
 
     @property
