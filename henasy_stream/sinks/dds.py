@@ -10,6 +10,7 @@ from henasy_stream.ros import fields, topics
 from henasy_stream.ros.images import mask_image_fields, picture_fields
 from henasy_stream.ros.topics import Topic
 from henasy_stream.sinks.dds_node import DdsNode
+from henasy_stream.sinks.dds_watch import DdsWatch
 from henasy_stream.sinks.messages import Caption, Message, Meta, Status, Tracks
 from henasy_stream.types import Perception, UInt8Array
 
@@ -25,12 +26,14 @@ class DdsSink:
 
     Args:
         node: whose topics; closed with this sink.
-        on_problem: called once with a line for the user when a message cannot be told in ROS's types; logs when None.
+        on_problem: takes a line for the user: once when a message cannot be told in ROS's types, and what `DdsWatch`
+            finds; logs when None.
     """
 
     def __init__(self, node: DdsNode, *, on_problem: Callable[[str], None] | None = None) -> None:
         self._node = node
         self._on_problem = on_problem or _log.error
+        self._watch = DdsWatch(node, self._on_problem)
         self._refused = 0
         self._told: tuple[str, str] | None = None
 
@@ -78,6 +81,7 @@ class DdsSink:
             case Caption():
                 self._publish(topics.CAPTION, lambda: fields.caption_fields(message))
             case Status():
+                self._watch.look()
                 name = f"{topics.NODE}: stream"
                 self._publish(topics.DIAGNOSTICS, lambda: fields.diagnostics_fields(message, name))
             case Meta():

@@ -22,7 +22,6 @@ from henasy_stream.sinks.dds_address import DdsAddress
 if TYPE_CHECKING:
     from cyclonedds.core import Qos
     from cyclonedds.domain import DomainParticipant
-    from cyclonedds.pub import DataWriter
 
 _DOMAIN = """\
 <CycloneDDS><Domain Id="any">
@@ -34,6 +33,9 @@ LOOPBACK = _DOMAIN.format(
     general='<General><Interfaces><NetworkInterface address="127.0.0.1" multicast="true"/></Interfaces></General>'
 )
 """Configuration of Cyclone DDS that keeps a domain on this machine: what it sends with is bound to loopback."""
+
+_POLICIES = {2: "durability", 4: "deadline", 8: "liveliness", 11: "reliability"}
+"""Of DDS's numbers for what a reader may ask for, those that ROS's readers do."""
 
 
 class DdsNode:
@@ -53,11 +55,13 @@ class DdsNode:
         from cyclonedds.domain import Domain, DomainParticipant
 
         self.not_sent = 0
+        self._address = address
+        self._remote = allow_remote
         self._lock = threading.Lock()
         try:
             domain = Domain(address.domain, _network() if allow_remote else LOOPBACK)
             participant = DomainParticipant(address.domain)
-            self._writers = {topic: _open(participant, topic, address.namespace) for topic in TOPICS}
+            self._writers: dict[Topic, Any] = {topic: _open(participant, topic, address.namespace) for topic in TOPICS}
         except DDSException as error:
             raise UserError(
                 f"publish {address.text}: DDS cannot join domain {address.domain} ({error.msg}); "
@@ -69,6 +73,22 @@ class DdsNode:
         """How many readers of other participants are matched with the topic."""
         writer = self._writers.get(topic)
         return 0 if writer is None else len(writer.get_matched_subscriptions())
+
+    def refused(self, topic: Topic) -> str | None:
+        """The policy for which a reader and the topic did not come together; None: that never happened."""
+        writer = self._writers.get(topic)
+        status = None if writer is None else writer.get_offered_incompatible_qos_status()
+        return _POLICIES.get(status.last_policy_id, "QoS") if status is not None and status.total_count else None
+
+    def reach(self) -> str:
+        """Who can see the topics, and what to do where that is not enough."""
+        where = f"domain {self._address.domain} is seen"
+        if self._remote:
+            return f"{where} on the network; is ROS_DOMAIN_ID the same there? (docs/dds.md, 'Who sees it')"
+        return (
+            f"{where} on this machine only, and there ROS with Cyclone DDS needs a setting: "
+            "--publish-remote, or docs/dds.md, 'Who sees it'"
+        )
 
     def publish(self, topic: Topic, values: Fields) -> None:
         """Writes a message; counts it in `not_sent` when DDS has no room for it.
@@ -100,7 +120,7 @@ def _network() -> str:
     return ",".join(filter(None, (_DOMAIN.format(general=""), os.environ.get("CYCLONEDDS_URI"))))
 
 
-def _open(participant: DomainParticipant, topic: Topic, namespace: str) -> DataWriter[Any]:
+def _open(participant: DomainParticipant, topic: Topic, namespace: str) -> Any:
     from cyclonedds.pub import DataWriter
     from cyclonedds.topic import Topic as DdsTopic
 

@@ -1,9 +1,10 @@
 """A DDS participant of its own: reads the topics of a node and prints what it sees, one JSON object a line.
 
-    python -m tests.sinks.dds_reader DOMAIN NAMESPACE SECONDS [TOPIC …]
+    python -m tests.sinks.dds_reader DOMAIN NAMESPACE SECONDS [TOPIC[!] …]
 
-First the lines about writers, as discovery tells them; then a line for each message, decoded by Cyclone DDS.  It knows
-types and names by the table of the package, and nothing of its encoder.
+With "!" it asks the topic for old messages (transient local), which most do not offer.  First the lines about writers,
+as discovery tells them; then a line for each message, decoded by Cyclone DDS.  It knows types and names by the table of
+the package, and nothing of its encoder.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from henasy_stream.ros.topics import DEBUG_IMAGE, TOPICS, Topic
 from henasy_stream.sinks.dds_node import LOOPBACK, _part_type
 
 
-def qos(topic: Topic) -> Qos:
+def qos(topic: Topic, old: bool) -> Qos:
     """What ROS subscriptions ask for: best effort as for sensors for one of the images, reliable for all else."""
     return Qos(
         Policy.Reliability.BestEffort if topic is DEBUG_IMAGE else Policy.Reliability.Reliable(100_000_000),
         Policy.History.KeepLast(50),
-        Policy.Durability.TransientLocal if topic.latched else Policy.Durability.Volatile,
+        Policy.Durability.TransientLocal if topic.latched or old else Policy.Durability.Volatile,
     )
 
 
@@ -53,12 +54,12 @@ def main(domain: int, namespace: str, seconds: float, names: list[str]) -> None:
     kept = Domain(domain, LOOPBACK)
     participant = DomainParticipant(domain)
     writers = BuiltinDataReader(participant, BuiltinTopicDcpsPublication)
-    wanted = [topic for topic in TOPICS if not names or topic.name in names]
+    wanted = [topic for topic in TOPICS if not names or {topic.name, topic.name + "!"} & set(names)]
     readers: dict[str, Any] = {
         topic.name: DataReader(
             participant,
             DdsTopic(participant, "rt" + topic.full_name(namespace), _part_type(topic.type)),
-            qos=qos(topic),
+            qos=qos(topic, old=topic.name + "!" in names),
         )
         for topic in wanted
     }

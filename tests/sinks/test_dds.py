@@ -256,6 +256,18 @@ def test_a_stamp_that_ros_cannot_hold_is_told_once_and_counted(node, domain):
     assert sink.not_sent == 4
 
 
+def test_a_reader_that_asks_for_too_much_is_told_of(node, domain):
+    lines: list[str] = []
+    sink = dds.DdsSink(node, on_problem=lines.append)
+    clock = iter(range(0, 10**15, 2 * 10**9))
+    builder = MessageBuilder(SPEC, monotonic_ns=lambda: next(clock))
+    with reading(domain, "~/tracks!") as reader:
+        reader.wait(lambda: bool(lines), lambda: sink.send(builder.heartbeat(synthetic.RUNNING)))
+        sink.send(builder.heartbeat(synthetic.RUNNING))
+    assert len(lines) == 1
+    assert "a reader of ~/tracks gets nothing, it asks for another durability" in lines[0]
+
+
 def test_a_closed_node_is_gone_and_its_domain_is_free(domain):
     address = DdsAddress(text="ros2", domain=domain, namespace="/robot1")
     with reading(domain, "~/tracks") as reader:
