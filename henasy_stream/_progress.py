@@ -29,15 +29,17 @@ Counted = Literal["things", "bytes", "shares", "time"]
 class Bar:
     """A context manager; the bar is gone when it ends.
 
-    `drawn` says whether there is a terminal to draw it on.
+    `drawn` says whether it is: there is a terminal, and no other bar on it.
 
     Args:
         what: the words before the bar.
         say: takes lines such as "3 of 12 layers", without those words, where there is no terminal; None: nothing there.
         counted: "things", "bytes", "shares" (0 to 1), or "time" alone, when nobody knows how long it takes.
         every_s: seconds between two lines, and before the first.
-        console: where the bar is drawn, stderr when None; no other bar may be open on it.
+        console: where the bar is drawn; stderr when None.
     """
+
+    _one_is_drawn = False
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class Bar:
         self._say = say
         self._counted = counted
         self._every_s = every_s
-        self.drawn = console.is_terminal
+        self.drawn = console.is_terminal and not Bar._one_is_drawn
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -72,6 +74,7 @@ class Bar:
         self._due = time.monotonic() + every_s
 
     def __enter__(self) -> Bar:
+        Bar._one_is_drawn = Bar._one_is_drawn or self.drawn
         self._progress.start()
         return self
 
@@ -79,6 +82,7 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+        Bar._one_is_drawn = Bar._one_is_drawn and not self.drawn
 
     def show(self, done: float, total: float | None, note: str = "") -> None:
         """So much of the total is done; `note` comes after the figures."""

@@ -60,6 +60,18 @@ def test_elsewhere_a_line_comes_now_and_then_and_nothing_is_drawn():
     assert re.fullmatch(r"\d+% tactics", lines[0])
 
 
+def test_a_bar_within_a_bar_is_not_drawn_and_says_lines():
+    outer, inner = terminal(), terminal()
+    lines: list[str] = []
+    with Bar("evaluating", console=outer), Bar("loading", lines.append, every_s=0, console=inner) as bar:
+        bar.show(1, 2)
+        assert not bar.drawn
+    assert shown(inner) == ""
+    assert lines == ["1 of 2"]
+    with Bar("loading", console=inner) as bar:
+        assert bar.drawn
+
+
 def test_few_phrases_are_not_told_and_many_are(monkeypatch):
     console = terminal()
     progress = Progress(Reporter(console))

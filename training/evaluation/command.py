@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from henasy_stream._progress import Bar
 from henasy_stream.errors import UserError, debugging
 from training.evaluation.arguments import parser
 
@@ -195,19 +196,20 @@ def _queries(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], 
 def _synthetic(options: argparse.Namespace) -> None:
     title: str
     about: Mapping[str, object]
-    if options.command == "world":
-        scores, about = _world(options)
-        title = f"{options.weights.name} on the synthetic world"
-    elif options.command == "tracking":
-        scores, about, title = _tracking(options)
-    elif options.command == "segmentation":
-        scores, about, title = _segmentation(options)
-    elif options.command == "relations":
-        scores, about, title = _relations(options)
-    elif options.command == "queries":
-        scores, about, title = _queries(options)
-    else:
-        scores, about, title = _streams(options.records)
+    with Bar(options.command, counted="time"):
+        if options.command == "world":
+            scores, about = _world(options)
+            title = f"{options.weights.name} on the synthetic world"
+        elif options.command == "tracking":
+            scores, about, title = _tracking(options)
+        elif options.command == "segmentation":
+            scores, about, title = _segmentation(options)
+        elif options.command == "relations":
+            scores, about, title = _relations(options)
+        elif options.command == "queries":
+            scores, about, title = _queries(options)
+        else:
+            scores, about, title = _streams(options.records)
     _show(title, scores)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
