@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from henasy_stream._progress import Bar
+from henasy_stream._progress import Bar, Counted
 from henasy_stream.runtime.log import open_console
 from henasy_stream.runtime.publishing import publish_lines
 from henasy_stream.sinks.builder import NodeStatus
@@ -58,9 +58,10 @@ class Reporter:
         """One line about something that the user should look at."""
         self._console.print(f"[bold yellow]{'note':<{_LABEL_WIDTH}}[/]{escape(text)}")
 
-    def bar(self, label: str, *, every_s: float = 5.0) -> Bar:
+    def bar(self, label: str, *, counted: Counted = "things", every_s: float = 5.0) -> Bar:
         """A bar below the lines, labelled as they are; where there is no terminal, a line now and then."""
-        return Bar(f"{label:<{_LABEL_WIDTH - 1}}", partial(self.say, label), every_s=every_s, console=self._console)
+        what = f"{label:<{_LABEL_WIDTH - 1}}"
+        return Bar(what, partial(self.say, label), counted=counted, every_s=every_s, console=self._console)
 
     def summarise(self, summary: Summary) -> None:
         """The lines at the end."""

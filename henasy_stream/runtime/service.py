@@ -46,6 +46,10 @@ class ServiceManager:
         """What the node does, one line for people."""
         self._send(f"STATUS={text}")
 
+    def takes_time(self, text: str, seconds: float) -> None:
+        """Not ready yet, for a reason: the manager shall wait so much longer from now on."""
+        self._send(f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}", f"STATUS={text}")
+
     def ready(self) -> None:
         """The node is warm and takes frames."""
         self._send("READY=1")
