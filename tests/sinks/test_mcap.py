@@ -77,7 +77,7 @@ def test_every_message_as_the_line_of_a_jsonl_record(tmp_path: Path) -> None:
         assert [m.sequence for _, _, m in found[topic]] == [m.seq for m in sent if m.topic == topic]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(synthetic.perceptions, min_size=1, max_size=3))
 def test_everything_fits_the_schema_that_stands_beside_it(perceptions: list[Perception]) -> None:
     out, builder = io.BytesIO(), MessageBuilder(synthetic.SPEC)
@@ -176,6 +176,7 @@ def test_masks_of_a_repeated_result_are_not_written_again(tmp_path: Path) -> Non
     assert (len(found[IMAGE_TOPIC]), len(found[MASKS_TOPIC])) == (2, 1)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=9), st.text(max_size=9), st.binary(max_size=9), st.integers(0, (2**31 - 1) * 10**9))
 def test_any_frame_id_and_any_bytes(frame_id: str, format: str, data: bytes, stamp_ns: int) -> None:
     from henasy_stream.sinks.foxglove import COMPRESSED_IMAGE, compressed_image
@@ -221,6 +222,7 @@ def test_a_live_source_that_says_nothing_does_not_stop_the_status() -> None:
     assert timeline.of_frame(150, "monotonic", "receive", UNIX_NS + 999) == UNIX_NS + 100
 
 
+@settings(deadline=None)
 @given(synthetic.stamps, st.sampled_from(["unix", "monotonic", "media", "device"]), st.integers(0, 2**64))
 def test_every_time_can_be_held(stamp_ns: int, clock: Any, told_ns: int) -> None:
     at = Timeline().of_frame(stamp_ns, clock, "device", told_ns)

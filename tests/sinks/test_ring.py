@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from henasy_stream.errors import UserError
@@ -61,6 +61,7 @@ def test_seconds_are_bounded() -> None:
     assert counts(b"".join(ring.mcap()))["henasy/1/tracks"] == 1
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400_000), st.integers(1, 12))
 def test_bytes_are_bounded(max_bytes: int, count: int) -> None:
     ring = Ring(max_bytes=max_bytes)

@@ -223,7 +223,7 @@ def test_no_image_that_can_be_decoded(tmp_path: Path) -> None:
     assert told.endswith("none of the 3 images can be decoded")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([IMAGE, COMPRESSED_IMAGE, DETECTIONS]), st.binary(max_size=60))
 def test_bytes_that_are_no_message(kind: str, data: bytes) -> None:
     with pytest.raises(NoMessage):

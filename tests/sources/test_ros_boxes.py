@@ -7,7 +7,7 @@ from types import SimpleNamespace as Message
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from henasy_stream.sources.ros_boxes import boxes_of
@@ -39,6 +39,7 @@ def test_without_a_result() -> None:
     assert boxes() == ()
 
 
+@settings(deadline=None)
 @given(numbers, numbers, sizes, sizes, st.floats(-7, 7))
 def test_the_upright_box_holds_the_turned_one_and_no_more(
     x: float, y: float, width: float, height: float, angle: float
@@ -56,6 +57,7 @@ def test_the_upright_box_holds_the_turned_one_and_no_more(
     assert box.box_xyxy == pytest.approx((min(xs), min(ys), max(xs), max(ys)), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-2, 3), max_size=80))
 def test_at_most_64_the_surest_with_scores_that_are_probabilities(scores: list[float]) -> None:
     found = boxes(*(detection(0, 0, 1, 1, results=(("cup", score),)) for score in scores))

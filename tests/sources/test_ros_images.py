@@ -7,7 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from henasy_stream.sources.images import UnreadableImage
@@ -47,6 +47,7 @@ def read(encoding, rows_or_data, width, height, step, *, is_bigendian=False):
     return image_to_rgb(encoding, width=width, height=height, step=step, is_bigendian=is_bigendian, data=rows_or_data)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(ORDERS)), st.sampled_from([8, 16]), sizes, paddings, st.booleans(), st.integers(0, 2**32))
 def test_packed_colours(name, bits, size, padding, is_bigendian, seed):
     width, height = size
@@ -58,6 +59,7 @@ def test_packed_colours(name, bits, size, padding, is_bigendian, seed):
     assert out.flags.c_contiguous
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["mono8", "mono16", "8UC1", "16UC1"]),
     sizes,
@@ -73,6 +75,7 @@ def test_grey(encoding, size, padding, is_bigendian, seed):
     np.testing.assert_array_equal(out, np.repeat(grey[:, :, None], 3, 2))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 65535), min_size=1, max_size=20), st.booleans())
 def test_sixteen_bits_are_scaled_by_their_full_range(values, is_bigendian):
     data = np.array(values, ">u2" if is_bigendian else "<u2").tobytes()
@@ -87,6 +90,7 @@ def test_opencv_names_are_blue_first(encoding, channels):
     np.testing.assert_array_equal(read(encoding, data, 5, 4, step), rgba[:, :, :3])
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(sorted(MOSAICS)),
     st.sampled_from([8, 16]),
@@ -116,6 +120,7 @@ def close_to(out, rgb):
     assert np.abs(out - rgb).max() <= 2.0
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["yuv422", "uyvy", "yuv422_yuy2", "yuyv"]),
     st.tuples(st.integers(1, 5).map(lambda n: 2 * n), st.integers(1, 5)),
@@ -134,6 +139,7 @@ def test_yuv_of_two_bytes(encoding, size, padding, seed):
     close_to(read(encoding, data, width, height, step), from_yuv(y, np.repeat(u, 2, 1), np.repeat(v, 2, 1)))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["nv12", "nv21"]), even_sizes, paddings, st.integers(0, 2**32))
 def test_yuv_in_planes(encoding, size, padding, seed):
     width, height = size
@@ -145,6 +151,7 @@ def test_yuv_in_planes(encoding, size, padding, seed):
     close_to(read(encoding, data, width, height, step), from_yuv(y, *big))
 
 
+@settings(deadline=None)
 @given(sizes, paddings, st.integers(0, 2**32))
 def test_yuv_in_planes_with_all_colours(size, padding, seed):
     width, height = size
@@ -154,6 +161,7 @@ def test_yuv_in_planes_with_all_colours(size, padding, seed):
     close_to(read("nv24", luma + chroma, width, height, step), from_yuv(y, u, v))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ENCODINGS), st.integers(0, 2**32), st.binary(max_size=7))
 def test_more_data_than_needed_and_any_kind_of_buffer(encoding, seed, more):
     data = picture(seed, 8 * 8, 4 * 3, 1).tobytes()
@@ -173,6 +181,7 @@ def test_more_data_than_needed_and_any_kind_of_buffer(encoding, seed, more):
         assert out.shape == (4, 8, 3)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ENCODINGS), sizes, st.integers(0, 12))
 def test_exactly_as_many_bytes_as_it_takes(encoding, size, padding):
     """One byte less than what is enough is too little, and nothing outside the data is read."""
@@ -190,6 +199,7 @@ def test_exactly_as_many_bytes_as_it_takes(encoding, size, padding):
     assert step * (height - 1) < low <= 3 * step * height
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ENCODINGS), st.integers(0, 2**32))
 def test_the_picture_is_the_callers_own(encoding, seed):
     data = bytearray(picture(seed, 64, 12, 1).tobytes())
@@ -200,6 +210,7 @@ def test_the_picture_is_the_callers_own(encoding, seed):
     assert out.flags.writeable
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.integers(-5, 2**40), st.integers(-5, 2**40), st.integers(-5, 2**40), st.binary())
 def test_nonsense_is_one_line(encoding, width, height, step, data):
     try:
@@ -324,6 +335,7 @@ def test_compressed_that_is_none(format, data, told):
     assert len(str(caught.value).splitlines()) == 1
 
 
+@settings(deadline=None)
 @given(st.text(max_size=100), st.binary(max_size=300))
 def test_compressed_nonsense_is_one_line(format, data):
     with pytest.raises(UnreadableImage) as caught:
