@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,8 @@ import onnxruntime as ort
 from henasy_stream.backends.base import NetworkState
 from henasy_stream.backends.bundle import INITIAL, Bundle, Graph, open_bundle
 from henasy_stream.backends.onnx_text import OnnxText
-from henasy_stream.backends.onnxruntime_providers import CPU, Provider, open_session
+from henasy_stream.backends.onnxruntime_providers import CPU, Provider, listed, open_session
+from henasy_stream.backends.probe import Candidate, first_that_works
 from henasy_stream.errors import UserError
 from henasy_stream.types import FloatArray, NetworkOutput, SavedNetworkState, UInt8Array
 
@@ -59,7 +61,7 @@ class OnnxRuntimeBackend:
         self._device = provider.device
         self._graph = manifest.graphs[self.spec.attention]
         self._names = tuple(output.name for output in self._network.get_outputs())
-        self._initial = {name: ort.OrtValue.ortvalue_from_numpy(rows) for name, rows in _initial(bundle).items()}
+        self._initial = {name: ort.OrtValue.ortvalue_from_numpy(rows) for name, rows in read_initial(bundle).items()}
         self.text = OnnxText(bundle)
 
     @classmethod
@@ -71,6 +73,26 @@ class OnnxRuntimeBackend:
                 work here.
         """
         return cls(open_bundle(folder), provider)
+
+    @classmethod
+    def best(cls, folder: Path, report: Callable[[str], None]) -> OnnxRuntimeBackend:
+        """The bundle with the first provider that computes its golden step here.
+
+        Args:
+            folder: as `from_bundle`.
+            report: told why another was passed over.
+
+        Raises:
+            UserError: as `from_bundle`.
+        """
+        providers = listed()
+        if len(providers) == 1:
+            return cls.from_bundle(folder)
+        tried = [
+            Candidate(name=f"onnxruntime-{one.name}", open=partial(cls.from_bundle, folder, one), bundle=folder)
+            for one in providers
+        ]
+        return cast(OnnxRuntimeBackend, first_that_works(tried, report))
 
     def run_window(self, clip: UInt8Array) -> NetworkOutput:
         """See `Backend.run_window`."""
@@ -117,8 +139,12 @@ class OnnxRuntimeBackend:
         return self._graph
 
 
-def _initial(bundle: Bundle) -> dict[str, npt.NDArray[Any]]:
-    """What the network remembers before its first step, by input; empty for windows."""
+def read_initial(bundle: Bundle) -> dict[str, npt.NDArray[Any]]:
+    """What the network remembers before its first step, by input; empty for windows.
+
+    Raises:
+        UserError: the file is damaged, or of another network.
+    """
     graph = bundle.manifest.graphs[bundle.manifest.spec.attention]
     if not graph.state:
         return {}

@@ -11,12 +11,15 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from henasy_stream.backends.base import NetworkState
 from henasy_stream.backends.bundle import Port
 from henasy_stream.backends.onnx_text import OnnxText
+from henasy_stream.backends.onnxruntime_backend import read_initial
 from henasy_stream.backends.tensorrt_api import open_engine
 from henasy_stream.backends.tensorrt_device import Array, DeviceError, Driver, Graph, Stream, open_driver
 from henasy_stream.backends.tensorrt_engines import Plan
@@ -40,21 +43,22 @@ class _Side:
 class DeviceState:
     """What causal weights remember, on the device, in order of time.
 
-    sides: two places by input of the graph; the memory is in the first.  frames: steps since the start.  filled: of the
-    last T, how many rows are real.
+    sides: two places by input of the graph; the memory is in the first.  initial: what it is before the first step.
+    frames: steps since the start.  filled: of the last T, how many rows are real.
     """
 
     driver: Driver
     stream: Stream
     sides: tuple[_Side, _Side]
+    initial: Mapping[str, npt.NDArray[Any]]
     frames: int = 0
     filled: int = 0
 
     def reset(self) -> DeviceState:
         """The state of a stream that has seen nothing; consumes this one."""
         self.driver.enter()
-        for array in self.sides[0].arrays.values():
-            array.clear(self.stream)
+        for name, array in self.sides[0].arrays.items():
+            array.put(self.initial[name], self.stream)
         return replace(self, filled=0)
 
     def to_host(self) -> SavedNetworkState:
@@ -94,6 +98,7 @@ class TensorRTBackend:
         self._window = _Side(arrays={})
         self._records = True
         self._kept = False
+        self._initial = read_initial(plan.bundle)
         self._text = OnnxText(plan.bundle)
 
     def run_window(self, clip: UInt8Array) -> NetworkOutput:
@@ -107,9 +112,7 @@ class TensorRTBackend:
         """See `Backend.initial_state`."""
         self._driver.enter()
         sides = (self._side(), self._side())
-        for array in sides[0].arrays.values():
-            array.clear(self._stream)
-        return DeviceState(driver=self._driver, stream=self._stream, sides=sides)
+        return DeviceState(driver=self._driver, stream=self._stream, sides=sides, initial=self._initial).reset()
 
     def step(self, state: NetworkState, image: UInt8Array) -> tuple[DeviceState, NetworkOutput]:
         """See `Backend.step`."""

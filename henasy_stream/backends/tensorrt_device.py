@@ -40,7 +40,6 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "cuMemFreeHost": (_Pointer,),
     "cuMemcpyHtoDAsync_v2": (_Address, _Pointer, ctypes.c_size_t, _Pointer),
     "cuMemcpyDtoHAsync_v2": (_Pointer, _Address, ctypes.c_size_t, _Pointer),
-    "cuMemsetD8Async": (_Address, ctypes.c_ubyte, ctypes.c_size_t, _Pointer),
     "cuStreamCreate": (_Pointer, ctypes.c_uint),
     "cuStreamSynchronize": (_Pointer,),
     "cuStreamBeginCapture_v2": (_Pointer, ctypes.c_int),
@@ -176,10 +175,6 @@ class Array:
         self._driver.call("cuMemcpyDtoHAsync_v2", values.ctypes.data, self.address, self.size, stream.handle)
         stream.wait()
         return values
-
-    def clear(self, stream: Stream) -> None:
-        """Makes all of it zero."""
-        self._driver.call("cuMemsetD8Async", self.address, 0, self.size, stream.handle)
 
 
 class Stream:

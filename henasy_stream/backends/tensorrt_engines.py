@@ -133,7 +133,7 @@ def ensure_engine(
 
 
 def _graph_sum(manifest: Manifest, graph: str) -> str:
-    """SHA-256 of a graph: of its file, or of all files where its weights lie beside it."""
-    file = manifest.graphs[graph].file
-    sums = [manifest.files[name].sha256 for name in sorted(manifest.files) if name.startswith(file)]
+    """SHA-256 of a graph: of its file, or of both files where its weights lie beside it."""
+    made = manifest.graphs[graph]
+    sums = [manifest.files[name].sha256 for name in (made.file, made.data) if name is not None]
     return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
