@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from export.graphs import LEAST_OPSET, OPSET, write_onnx
 from export.half_parity import HalfParity
 from export.operators import LATEST_OPSET
 from export.parity import ANYTHING, HALF_TOLERANCE, STEPS, TOLERANCE, Parity
-from export.reference import Reference, compare, compare_assignments, halved, read_reference
+from export.parts import write_program
+from export.reference import Reference, compare, compare_assignments, halved, inputs, read_reference
 from henasy_stream.backends.bundle import (
     EMBEDDINGS,
     GOLDEN,
@@ -50,7 +52,8 @@ class Wanted:
     precision: of the network; "fp16" types every tensor, as TensorRT wants it, but for sums and similarities that need
     more; "int8" is for CPUs and for weights that know the synthetic world, whose scores decide.  The text tower stays
     fp32.  steps: how many are compared with the reference.  opset: of the graphs.  batch: whether graphs take any
-    number of streams at once.  text_of: a bundle beside the new one whose text tower it shares.
+    number of streams at once.  text_of: a bundle beside the new one whose text tower it shares.  parts: whether each
+    part of the step becomes a graph as well.  program: whether the step is written for `torch.export.load` as well.
     """
 
     precision: Precision = "fp32"
@@ -58,6 +61,8 @@ class Wanted:
     opset: int = OPSET
     batch: bool = False
     text_of: str | None = None
+    parts: bool = False
+    program: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +85,8 @@ def write_bundle(
     opset: int = OPSET,
     batch: bool = False,
     text_of: str | None = None,
+    parts: bool = False,
+    program: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Written:
     """Exports weights into a folder, which appears complete or not at all.
@@ -92,6 +99,8 @@ def write_bundle(
         opset: see there.
         batch: see there.
         text_of: see there.
+        parts: see there.
+        program: see there.
         report: told what is done.
 
     Raises:
@@ -101,8 +110,16 @@ def write_bundle(
         raise UserError(f"opset {opset}: TensorRT 10 knows {LATEST_OPSET} and PyTorch writes {LEAST_OPSET} at least")
     if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} holds something else than a bundle; choose another --out")
-    wanted = Wanted(precision=precision, steps=steps, opset=opset, batch=batch, text_of=text_of)
-    folder = folder.absolute()
+    wanted = Wanted(
+        precision=precision,
+        steps=steps,
+        opset=opset,
+        batch=batch,
+        text_of=text_of,
+        parts=parts,
+        program=program,
+    )
+    asked, folder = folder, folder.absolute()
     building = folder.with_name(f".{folder.name}.{os.getpid()}.building")
     try:
         building.mkdir(parents=True)
@@ -116,20 +133,20 @@ def write_bundle(
     except OSError as error:
         remedy = "free some space or choose another --out" if error.errno in _FULL else "choose another --out"
         raise UserError(f"cannot write {folder}: {error.strerror}; {remedy}") from error
-    return replace(written, folder=folder)
+    return replace(written, folder=asked)
 
 
 def _fill(folder: Path, weights: Path, wanted: Wanted, report: Callable[[str], None]) -> Written:
-    reference = read_reference(weights, frames=wanted.steps, batch=wanted.batch)
+    reference = read_reference(weights, frames=wanted.steps, batch=wanted.batch, parts=wanted.parts)
     spec, step, frames = reference.spec, reference.step, reference.frames
     if wanted.precision == "int8" and not (isinstance(reference.model, Henasy) and spec.synthetic):
         raise UserError(
             f"int8 is tried by its scores on the synthetic world, which {spec.model_id} does not know; take fp32"
         )
-    exported, half = dict(reference.forms), None
+    exported, half = reference.forms | reference.parts, None
     if wanted.precision == "fp16":
         report(f"comparing the assignments of {wanted.steps} steps in half precision with the reference's")
-        exported |= halved(weights, batch=wanted.batch)
+        exported |= halved(weights, batch=wanted.batch, parts=wanted.parts)
         half = compare_assignments(reference, exported[spec.attention])
     shared = _shared(folder, wanted.text_of)
     graphs: dict[str, Graph] = {}
@@ -141,8 +158,14 @@ def _fill(folder: Path, weights: Path, wanted: Wanted, report: Callable[[str], N
         graphs[name] = write_onnx(form, folder / f"{name}.onnx", wanted.opset)
     borrowed = {graph.file: found for graph, found in shared.values()}
     contents.write_golden(folder / GOLDEN, step, reference.forms["text"], frames[: spec.num_frames])
+    tolerance = HALF_TOLERANCE if wanted.precision == "fp16" else TOLERANCE
     contents.write_initial(folder / INITIAL, exported[spec.attention])
     contents.write_embeddings(folder / EMBEDDINGS, spec, reference.forms["text"])
+    program = f"{spec.attention}.pt2" if wanted.program else None
+    if program is not None:
+        report(f"writing {program}")
+        given = next(itertools.islice(inputs(step, frames, spec.num_frames), 2, None))
+        write_program(exported[spec.attention], folder / program, given, tolerance)
     manifest = Manifest(
         schema=SCHEMA,
         made_by=contents.made_by(),
@@ -154,19 +177,20 @@ def _fill(folder: Path, weights: Path, wanted: Wanted, report: Callable[[str], N
         graphs=graphs,
         files=contents.sums(folder, borrowed),
         assignments=None if half is None else Assignments(error=half.error, tokens=half.tokens, flips=half.flips),
+        program=program,
     )
     contents.write_manifest(folder, manifest)
     report(f"comparing {wanted.steps} steps with the reference")
     backend = OnnxRuntimeBackend.from_bundle(folder)
-    parity = compare(reference, backend, HALF_TOLERANCE if wanted.precision == "fp16" else TOLERANCE)
+    parity = compare(reference, backend, folder, tolerance)
     scores: Scores | None = None
     if wanted.precision == "int8":
         report("quantising, and scoring held-out clips before and after")
         manifest, scores = _quantised(folder, manifest, reference, backend)
         backend = OnnxRuntimeBackend.from_bundle(folder)
-        parity |= compare(reference, backend, ANYTHING)
+        parity |= compare(reference, backend, folder, ANYTHING)
         contents.write_golden(folder / GOLDEN, step, reference.forms["text"], frames[: spec.num_frames], backend)
-    measured = {name: _told(manifest.graphs[name], result) for name, result in parity.items()}
+    measured = {name: _told(manifest.graphs[name], result) for name, result in parity.items() if name in graphs}
     manifest = msgspec.structs.replace(
         manifest, graphs=manifest.graphs | measured, files=contents.sums(folder, borrowed)
     )

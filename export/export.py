@@ -34,6 +34,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--opset", type=int, default=20, help="of ONNX, 18 to 20 (default 20, the latest of TensorRT 10)"
     )
+    parser.add_argument("--parts", action="store_true", help="each part of the network as a graph of its own, besides")
+    parser.add_argument("--program", action="store_true", help="a program for torch.export.load, besides")
     parser.add_argument("--dynamic-batch", action="store_true", help="graphs that take any number of streams at once")
     parser.add_argument(
         "--text-of", metavar="BUNDLE", help="share the text tower of this bundle, which lies beside --out"
@@ -61,6 +63,8 @@ def main(argv: Sequence[str]) -> int:
                 opset=options.opset,
                 batch=options.dynamic_batch,
                 text_of=options.text_of,
+                parts=options.parts,
+                program=options.program,
                 report=tell,
             )
         if options.json is not None:

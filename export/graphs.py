@@ -10,9 +10,10 @@ import io
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from henasy_stream.config import HenasyConfig
 from henasy_stream.errors import UserError
 from henasy_stream.model.causal import CausalHenasy
 from henasy_stream.model.exported import NEXT, STATE, CausalGraph, TextGraph, WindowGraph, empty_state
+from henasy_stream.model.exported_parts import parts
 from henasy_stream.model.henasy import Henasy
 from henasy_stream.model.lavila import DualEncoder
 from henasy_stream.model.tokenizer import ClipTokenizer
@@ -33,6 +35,7 @@ LEAST_OPSET = 18
 LARGEST_BYTES = 2_000_000_000
 """Larger weights go into a file beside the graph: protocol buffers end at 2 GiB, and the operators need some of it."""
 BATCH = "batch"
+T = TypeVar("T")
 _RANGES = {
     "frames": (0.0, 255.0),
     "frame": (0.0, 255.0),
@@ -97,6 +100,22 @@ def forms(model: Henasy | DualEncoder, config: HenasyConfig, *, batch: bool = Fa
     )
 
 
+def part_forms(model: Henasy | DualEncoder, config: HenasyConfig, *, batch: bool = False) -> Iterator[Form]:
+    """Each part of the step by itself, in order, with inputs to trace it by that the parts before it give."""
+    known = dict(next(forms(model, config)).inputs)
+    for part in parts(model, config):
+        inputs = {
+            name: value
+            for taken in (*part.takes, *(f"{STATE}{kind}" for kind in part.layers))
+            for name, value in known.items()
+            if name == taken or name.startswith(f"{taken}.")
+        }
+        sizes = {name: {1 if name.startswith(STATE) else 0: BATCH} for name in inputs} if batch else {}
+        form = Form(name=part.name, module=part.module.eval(), inputs=inputs, sizes=sizes)
+        known |= form(inputs)
+        yield form
+
+
 def write_onnx(form: Form, path: Path, opset: int = OPSET) -> Graph:
     """Writes the graph of a form; what it says of itself, without parity.
 
@@ -109,7 +128,7 @@ def write_onnx(form: Form, path: Path, opset: int = OPSET) -> Graph:
         import onnxscript  # noqa: F401 - torch needs it
     except ImportError as error:
         raise UserError(f"{error.name} is not installed: pip install 'henasy-stream[export]'") from None
-    given = _several(form)
+    given = several(form)
     outputs = form(given)
     with quiet():
         program = torch.onnx.export(
@@ -126,7 +145,7 @@ def write_onnx(form: Form, path: Path, opset: int = OPSET) -> Graph:
     assert program is not None
     aside = sum(value.nbytes for value in form.module.state_dict().values()) > LARGEST_BYTES
     program.save(str(path), external_data=aside)
-    operators = _tidy(path)
+    operators = _tidy(path, form)
     onnx.checker.check_model(str(path), full_check=True)  # by its path, which large graphs need
     state = {name: NEXT + name.removeprefix(STATE) for name in form.inputs if name.startswith(STATE)}
     return Graph(
@@ -140,7 +159,7 @@ def write_onnx(form: Form, path: Path, opset: int = OPSET) -> Graph:
     )
 
 
-def _tidy(path: Path) -> dict[str, int]:
+def _tidy(path: Path, form: Form) -> dict[str, int]:
     """Takes out what only tells where an operator came from, files of this machine included; counts the operators.
 
     Raises:
@@ -157,13 +176,16 @@ def _tidy(path: Path) -> dict[str, int]:
     for told in (*model.graph.input, *model.graph.output, *model.graph.initializer):
         told.ClearField("metadata_props")
     onnx.save(model, str(path))
+    for told in model.graph.input:
+        fixed = [axis for axis in form.sizes.get(told.name, {}) if told.type.tensor_type.shape.dim[axis].dim_value]
+        assert not fixed, f"{path.stem}: {told.name} has one size only on axes {fixed}"
     operators = Counter(node.op_type for node in model.graph.node)
     if unknown := refused(operators, model.opset_import[0].version, model.ir_version):
         raise UserError(f"{path.stem}: TensorRT 10 does not take {', '.join(unknown)}; build the network without")
     return dict(sorted(operators.items()))
 
 
-def _several(form: Form) -> dict[str, Tensor]:
+def several(form: Form) -> dict[str, Tensor]:
     """Inputs with more than one of what may change in number: a trace takes one for a constant."""
     given = dict(form.inputs)
     for name, axes in form.sizes.items():
@@ -173,11 +195,16 @@ def _several(form: Form) -> dict[str, Tensor]:
     return given
 
 
-def nested(inputs: dict[str, Tensor]) -> dict[str, object]:
-    """Names as the module takes them: the memory is one argument."""
-    state = {name.removeprefix(STATE): value for name, value in inputs.items() if name.startswith(STATE)}
-    plain: dict[str, object] = {name: value for name, value in inputs.items() if not name.startswith(STATE)}
-    return plain | {"state": state} if state else plain
+def nested(inputs: Mapping[str, T]) -> dict[str, object]:
+    """Names as the module takes them: those with a dot are keys of one argument."""
+    nested: dict[str, Any] = {}
+    for name, value in inputs.items():
+        argument, dot, key = name.partition(".")
+        if dot:
+            nested.setdefault(argument, {})[key] = value
+        else:
+            nested[name] = value
+    return nested
 
 
 def dynamic_shapes(form: Form) -> dict[str, object] | None:
@@ -186,10 +213,7 @@ def dynamic_shapes(form: Form) -> dict[str, object] | None:
         return None
     sizes = sorted({size for axes in form.sizes.values() for size in axes.values()})
     dims = {size: torch.export.Dim(size, min=1) for size in sizes}
-    told = {name: {axis: dims[size] for axis, size in form.sizes.get(name, {}).items()} for name in form.inputs}
-    state = {name.removeprefix(STATE): axes for name, axes in told.items() if name.startswith(STATE)}
-    plain: dict[str, object] = {name: axes for name, axes in told.items() if not name.startswith(STATE)}
-    return plain | {"state": state} if state else plain
+    return nested({name: {axis: dims[size] for axis, size in form.sizes.get(name, {}).items()} for name in form.inputs})
 
 
 def _grown(form: Form, output: str) -> dict[int, str]:

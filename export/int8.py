@@ -19,6 +19,7 @@ import torch
 
 from henasy_stream.backends.base import Backend
 from henasy_stream.backends.bundle import Graph
+from henasy_stream.errors import UserError
 from henasy_stream.model.henasy import Henasy
 from henasy_stream.types import FloatArray, UInt8Array
 from training.data.world_pool import WorldPool, open_pool
@@ -57,10 +58,15 @@ def quantise(folder: Path, graph: Graph) -> Graph:
 
     Weights of products become int8 by column, what meets them int8 as it comes.  Seven bits of them are used, so that
     CPUs without instructions for it do not overflow.
+
+    Raises:
+        UserError: the weights lie beside the graph.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    if graph.data is not None:
+        raise UserError(f"the weights of {graph.file} are too large for int8; take --precision fp16")
     path = folder / graph.file
     made = path.with_suffix(".int8")
     quantize_dynamic(

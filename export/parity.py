@@ -24,6 +24,7 @@ from henasy_stream.preprocess import View
 from henasy_stream.sources.world import WorldSource
 from henasy_stream.types import NetworkOutput, SavedNetworkState
 
+Arrays = dict[str, npt.NDArray[Any]]
 TOLERANCE = 1e-4
 """Largest difference of an output, of lengths and probabilities of at most 1, where no assignment may flip."""
 HALF_TOLERANCE = 1e-2
@@ -63,7 +64,7 @@ class Parity:
         """How many steps differ, for people."""
         return f"of {self.steps} steps, {self.wrong} are not the network's and {self.flips} rounded to another group"
 
-    def see(self, found: dict[str, npt.NDArray[Any]], wanted: dict[str, npt.NDArray[Any]], margin: float) -> None:
+    def see(self, found: Arrays, wanted: Arrays, margin: float) -> None:
         """One step."""
         self.steps += 1
         apart = {name: _apart(found.get(name), value) for name, value in wanted.items()}
@@ -142,14 +143,14 @@ def next_state(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{STATE}{name.removeprefix(NEXT)}": value for name, value in outputs.items() if name.startswith(NEXT)}
 
 
-def fields(output: NetworkOutput) -> dict[str, npt.NDArray[Any]]:
+def fields(output: NetworkOutput) -> Arrays:
     """By the names that graphs give them, with a batch axis in front."""
     names = ("video_embedding", "entity_embeddings", "entity_probability", "entity_attention")
     found = {name: getattr(output, name) for name in names}
     return {name: value[None] for name, value in found.items() if value is not None}
 
 
-def _arrays(named: dict[str, Tensor]) -> dict[str, npt.NDArray[Any]]:
+def _arrays(named: dict[str, Tensor]) -> Arrays:
     return {name: value.numpy() for name, value in named.items() if not name.startswith(NEXT)}
 
 

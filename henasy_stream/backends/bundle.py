@@ -89,16 +89,16 @@ class FileSum(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `manifest.json` says.
 
-    made_by: version of the exporter; commit: its git id.  precision: of the network's tensors.  spec: the weights, how
-    pictures are prepared for them, the vocabulary.  vocabulary_hash: see `vocabulary_hash`.  context: tokens of the
-    longest text.  graphs: by name: "window" or "causal", "text", and parts on request.  program: the file for
-    `torch.export.load`, which the node never opens.
+    made_by: version of the exporter; commit: its git id.  precision: of the network's tensors; "int8" is for CPUs, the
+    last two for TensorRT.  spec: the weights, how pictures are prepared for them, the vocabulary.  vocabulary_hash: see
+    `vocabulary_hash`.  context: tokens of the longest text.  graphs: by name: "window" or "causal", "text", and parts
+    on request.  program: the file for `torch.export.load`, which the node never opens.
     """
 
     schema: int
     made_by: str
     commit: str
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Literal["fp32", "fp16", "int8", "int8-qdq", "fp8-qdq"]
     spec: ModelSpec
     vocabulary_hash: str
     context: int

@@ -32,7 +32,7 @@ def list_candidates(
         name: of the weights, as the user gave it.
         bundle: theirs, if they have one.
         weights: finds or makes their safetensors, if they have any.
-        report: told why an engine is built.
+        report: told why an engine is built, and which of ONNX Runtime's providers were passed over.
         building: see `Building`.  None: an engine is never built, only used where it is there.
     """
     found = []
@@ -40,7 +40,7 @@ def list_candidates(
         engine = partial(_run_engine, name, bundle, report, building)
         # Not where nobody has TensorRT, so that nobody hears of it.
         found.append(Candidate(name="tensorrt", open=engine, bundle=bundle, auto=installed()))
-        found.append(Candidate(name="onnxruntime", open=partial(_run_bundle, bundle), bundle=bundle))
+        found.append(Candidate(name="onnxruntime", open=partial(_run_bundle, bundle, report), bundle=bundle))
     if weights is not None:
         found.append(Candidate(name="torch", open=partial(_execute, weights), bundle=bundle))
         # It compiles for minutes at every start.
@@ -58,12 +58,12 @@ def _run_engine(name: str, bundle: Path, report: Callable[[str], None], building
     return TensorRTBackend(plan, path)
 
 
-def _run_bundle(bundle: Path) -> Backend:
+def _run_bundle(bundle: Path, report: Callable[[str], None]) -> Backend:
     try:
         from henasy_stream.backends.onnxruntime_backend import OnnxRuntimeBackend
     except ImportError as error:
         raise UserError(f"bundles need ONNX Runtime ({error}): pip install onnxruntime") from None
-    return OnnxRuntimeBackend.from_bundle(bundle)
+    return OnnxRuntimeBackend.best(bundle, report)
 
 
 def _execute(weights: Callable[[], Path]) -> Backend:

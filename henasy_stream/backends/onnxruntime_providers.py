@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +31,15 @@ class Provider:
 CPU = Provider(name="cpu", provider="CPUExecutionProvider", device="cpu")
 CUDA = Provider(name="cuda", provider="CUDAExecutionProvider", device="cuda")
 TENSORRT_RTX = Provider(
-    name="tensorrt-rtx", provider="NvTensorRTRTXExecutionProvider", device="cuda", module=_RTX_PLUGIN
+    name="tensorrt-rtx-cuda", provider="NvTensorRTRTXExecutionProvider", device="cuda", module=_RTX_PLUGIN
 )
+
+
+def listed() -> tuple[Provider, ...]:
+    """Those worth a try here, the preferred first: installed, which says nothing of drivers and cards."""
+    found = [TENSORRT_RTX] if importlib.util.find_spec(_RTX_PLUGIN) else []
+    found += [CUDA] if CUDA.provider in ort.get_available_providers() else []
+    return (*found, CPU)
 
 
 def open_session(path: Path, provider: Provider) -> ort.InferenceSession:
@@ -49,7 +58,7 @@ def open_session(path: Path, provider: Provider) -> ort.InferenceSession:
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001 - the runtime has no common class for them
-        reason = " ".join(str(error).split())[:160]
+        reason = " ".join(str(error).split())[:300]
         raise UserError(f"ONNX Runtime {ort.__version__} does not run {path}: {reason}") from None
     taken = session.get_providers()
     if provider.provider not in taken:
@@ -61,7 +70,7 @@ def _open(path: Path, options: ort.SessionOptions, provider: Provider) -> ort.In
     if provider.module is None:
         # The CPU's is not named beside another: the runtime adds it, for what the other lacks.
         return ort.InferenceSession(str(path), options, providers=[provider.provider])
-    plugin = __import__(provider.module)
+    plugin = importlib.import_module(provider.module)
     name = plugin.get_ep_name()
     if name not in {device.ep_name for device in ort.get_ep_devices()}:
         ort.register_execution_provider_library(name, plugin.get_library_path())

@@ -18,7 +18,7 @@ from henasy_stream.backends.base import Backend
 from henasy_stream.backends.bundle import GOLDEN, check_file, read_manifest
 from henasy_stream.errors import UserError
 
-TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2, "int8": 3e-2}
+TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2, "int8": 3e-2, "int8-qdq": 3e-2, "fp8-qdq": 3e-2}
 """Of outputs that are at most 1, by the precision of a bundle."""
 STRAY = 0.01
 """Share of an output's values that may differ by more: rounding may give a token at the border to another group."""

@@ -122,7 +122,7 @@ class CausalHenasy(Henasy):
     def final_patches(self, video: Tensor) -> Tensor:
         """As `Henasy`'s, for clips of any length."""
         self._check(video)
-        hidden, _ = self._tower(
+        hidden, _ = self.encode_frames(
             video.transpose(0, 1).flatten(0, 1), ClipMemory(self.config.vision.num_frames, len(video))
         )
         return patches_of(hidden[-1]).unflatten(0, (-1, len(video))).transpose(0, 1).flatten(1, 2)  # type: ignore[no-untyped-call]
@@ -140,7 +140,7 @@ class CausalHenasy(Henasy):
             frame: float, normalised.
             memory: of the frames before; is shown this one.
             last: (B, E, D) slots of the frame before, anything finite where there was none.
-            began: 1 when there was one, 0 otherwise.
+            began: (B, 1, 1), 1 when there was one, 0 otherwise.
         """
         return self._run(frame, memory, lambda _: memory, last, began)
 
@@ -153,25 +153,23 @@ class CausalHenasy(Henasy):
         began: Tensor | None = None,
     ) -> CausalOutput:
         """All of it; `clip` remembers for layers that take all frames, `frame(i)` for those that take frame i."""
-        batch = len(video)
+        count = video.shape[1]
         encoded = self._encode(video.transpose(0, 1).flatten(0, 1), clip)
         assembled: list[_Assembled] = []
-        for index, segments in enumerate(torch.split(encoded.segments, batch)):
+        for index, segments in enumerate(encoded.segments.unflatten(0, (count, -1)).unbind()):  # type: ignore[no-untyped-call]
             carried = None if last is None else self.carry(last)
             if carried is not None and began is not None:
                 carried = carried * began
-            assembled.append(self._assemble(segments, carried, frame(index)))
+            assembled.append(self.assemble_frame(segments, carried, frame(index)))
             last = assembled[-1].slots
         pooled = torch.cat([found.pooled for found in assembled])
-        decoded, attention = self._decode(pooled, encoded.patches, clip)
+        decoded, attention = self.decode(pooled, encoded.patches, clip)
         entities = self.text_space(decoded)
         entity = Assignment(*(torch.cat(parts) for parts in zip(*(found.entity for found in assembled), strict=True)))
-        probability = entity.soft.transpose(-1, -2)
-        if encoded.cells is not None:
-            probability = torch.matmul(encoded.cells.transpose(-1, -2), probability)
+        probability = self.probability(entity, encoded.cells)
 
         def by_clip(x: Tensor) -> Tensor:
-            return x.unflatten(0, (-1, batch)).transpose(0, 1)  # type: ignore[no-untyped-call]
+            return x.unflatten(0, (count, -1)).transpose(0, 1)  # type: ignore[no-untyped-call]
 
         def assignment(found: Assignment) -> Assignment:
             return Assignment(by_clip(found.soft.squeeze(1)), by_clip(found.hard.squeeze(1)))
@@ -188,13 +186,13 @@ class CausalHenasy(Henasy):
             attention=None if attention is None else by_clip(attention),
         )
 
-    def _tower(self, images: Tensor, memory: Memory) -> tuple[list[Tensor], Tensor | None]:
+    def encode_frames(self, images: Tensor, memory: Memory) -> tuple[list[Tensor], Tensor | None]:
         """Frames (F, 3, S, S) → the global encoder's tokens (F, 1 + K, Dg) before and after each block, and its stem's
         finer features.
         """
         tower = self.towers.visual
         patches, fine = tower.patch_embed(images)
-        cls = tower.cls_token.expand(len(images), -1, -1)
+        cls = tower.cls_token.expand(images.shape[0], -1, -1)
         hidden = [tower.ln_pre(torch.cat([cls, patches], 1) + tower.pos_embed)]
         for index, block in enumerate(tower.blocks):
             hidden.append(space_time(block, self.lags["visual"][index], hidden[-1], 1, memory, f"visual.{index}"))
@@ -202,14 +200,20 @@ class CausalHenasy(Henasy):
 
     def _encode(self, images: Tensor, memory: Memory) -> _Encoded:
         """Frames (F, 3, S, S) → segments."""
+        hidden, fine = self.encode_frames(images, memory)
+        last = hidden[-1]
+        return _Encoded(*self.segment(hidden, fine, memory), patches_of(last), self.towers.visual.norm(last[:, 0]))
+
+    def segment(
+        self, hidden: list[Tensor], fine: Tensor | None, memory: Memory
+    ) -> tuple[Tensor, Assignment | None, Tensor | None]:
+        """What `encode_frames` gives → segments (F, G, D), their assignment, and cells (F, 1, G, cells)."""
         encoder = self.entity_encoder
-        hidden, fine = self._tower(images, memory)
-        patches, cls = patches_of(hidden[-1]), self.towers.visual.norm(hidden[-1][:, 0])
         depth = encoder.bootstrap_layers or len(hidden) - 1
         seen = encoder.patch_projection(patches_of(hidden[depth]))  # (F, K, D)
         if not encoder.bootstrap_layers:
-            return _Encoded(seen, None, None, patches, cls)
-        groups = encoder.group_tokens.expand(len(images), -1, -1)
+            return seen, None, None
+        groups = encoder.group_tokens.expand(seen.shape[0], -1, -1)
         for index, cross in enumerate(cast(Iterable[CrossAttentionBlock], encoder.bootstrap)):
             table, site = self.lags["bootstrap"][index], f"bootstrap.{index}"
             groups = cross_block(cross, table, groups, patches_of(hidden[index]), memory, site)
@@ -217,12 +221,12 @@ class CausalHenasy(Henasy):
         cells = boot.soft
         if encoder.fine_key is not None and fine is not None:
             cells = encoder.fine(groups, seen[:, None], fine[:, None])
-        return _Encoded(segments.squeeze(1), boot, cells, patches, cls)
+        return segments.squeeze(1), boot, cells
 
-    def _assemble(self, segments: Tensor, carried: Tensor | None, memory: Memory) -> _Assembled:
+    def assemble_frame(self, segments: Tensor, carried: Tensor | None, memory: Memory) -> _Assembled:
         """Segments (B, G, D) of one frame, and what is carried over from the frame before, if there was one."""
         encoder = self.entity_encoder
-        queries = encoder.entity_tokens.expand(len(segments), -1, -1)
+        queries = encoder.entity_tokens.expand(segments.shape[0], -1, -1)
         if carried is not None:
             queries = queries + carried
         tokens, entities = torch.cat([queries, segments], 1), queries.shape[1]
@@ -238,7 +242,12 @@ class CausalHenasy(Henasy):
         weight = seen.to(slots.dtype) / seen.sum(0)
         return _Assembled(slots, (band.content * weight[..., None, None]).sum(0), grouped.assignment)
 
-    def _decode(self, entities: Tensor, patches: Tensor, memory: Memory) -> tuple[Tensor, Tensor | None]:
+    def probability(self, entity: Assignment, cells: Tensor | None) -> Tensor:
+        """Of the entity given the cell of a frame, (F, 1, cells, E), from segments' and cells' assignments."""
+        found = entity.soft.transpose(-1, -2)
+        return found if cells is None else torch.matmul(cells.transpose(-1, -2), found)
+
+    def decode(self, entities: Tensor, patches: Tensor, memory: Memory) -> tuple[Tensor, Tensor | None]:
         """Pooled entities (F, E, D) read the band of final patches (F, K, Dg): as `EntityDecoder`."""
         if self.entity_decoder.kind == "average":
             return entities, None

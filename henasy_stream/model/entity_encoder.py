@@ -75,7 +75,7 @@ class EntityEncoder(nn.Module):
         patches = self.patch_projection(patches_of(hidden[depth])).unflatten(1, (frames, -1))  # B T K D
         if not self.bootstrap_layers:
             return patches, None, None
-        groups = self.group_tokens.expand(len(patches), -1, -1)
+        groups = self.group_tokens.expand(patches.shape[0], -1, -1)
         for block, tokens in zip(self.bootstrap, hidden, strict=False):
             groups = block(groups, patches_of(tokens))
         segments, boot = self.segment_grouping(groups, patches)

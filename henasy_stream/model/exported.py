@@ -27,8 +27,8 @@ STATE, NEXT = "state.", "next."
 """How the inputs and outputs are called that belong together: `state.NAME` goes in, `next.NAME` comes out."""
 
 
-class _Normalise(nn.Module):
-    """(B, T, S, S, 3) uint8 RGB → (B, T, 3, S, S) of the weights' type."""
+class Normalise(nn.Module):
+    """The preprocessing contract: (B, T, S, S, 3) uint8 RGB → (B, T, 3, S, S) of the weights' type."""
 
     mean: Tensor
     scale: Tensor
@@ -40,6 +40,7 @@ class _Normalise(nn.Module):
         self.register_buffer("scale", 1 / torch.tensor(contract.std).view(1, 1, 3, 1, 1))
 
     def forward(self, frames: Tensor) -> Tensor:
+        """What the network takes."""
         # Cast first: TensorRT knows bytes as inputs, and casting them is all that it does with them.
         return ((frames.float().permute(0, 1, 4, 2, 3) - self.mean) * self.scale).to(self.dtype)
 
@@ -50,13 +51,13 @@ class WindowGraph(nn.Module):
     def __init__(self, model: Henasy | DualEncoder, contract: PreprocessConfig) -> None:
         super().__init__()
         self.model = model
-        self.normalise = _Normalise(contract, next(model.parameters()).dtype)
+        self.normalise = Normalise(contract, next(model.parameters()).dtype)
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         """(B, T, S, S, 3) uint8 → the fields of `NetworkOutput`, float32, with a batch axis in front."""
         video = self.normalise(frames)
         if isinstance(self.model, DualEncoder):
-            return {"video_embedding": F.normalize(self.model.encode_video(video).float(), dim=-1)}
+            return {"video_embedding": unit(self.model.encode_video(video))}
         return _named(self.model(video), self.model.config.mask_grid)
 
 
@@ -69,7 +70,7 @@ class CausalGraph(nn.Module):
     def __init__(self, model: CausalHenasy) -> None:
         super().__init__()
         self.model = model
-        self.normalise = _Normalise(model.config.preprocess, next(model.parameters()).dtype)
+        self.normalise = Normalise(model.config.preprocess, next(model.parameters()).dtype)
 
     def forward(self, frame: Tensor, filled: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """(B, S, S, 3) uint8 and the memory → the fields of `NetworkOutput` and, as `next.NAME`, the memory.
@@ -79,7 +80,7 @@ class CausalGraph(nn.Module):
             filled: (B,) int64, how many rows of the memory are real.
             state: (T, B, …) by name.
         """
-        memory = _ShiftMemory(state, filled)
+        memory = ShiftMemory(state, filled)
         began = (filled > 0).to(self.normalise.dtype)[:, None, None]
         out = self.model.advance(self.normalise(frame.float()[:, None]), memory, state["slots"][-1], began)
         named = _named(out.newest(), self.model.config.mask_grid)
@@ -104,7 +105,7 @@ class TextGraph(nn.Module):
         # A product and no gather, which Torch-TensorRT leaves to PyTorch where sizes may change.
         chosen = (end == torch.arange(tokens.shape[1], device=tokens.device)).to(encoded.dtype)
         features = (chosen[:, None] @ encoded).squeeze(1)
-        return {"text_embedding": F.normalize((features @ self.projection).float(), dim=-1)}
+        return {"text_embedding": unit(features @ self.projection)}
 
 
 class _HalfTable(nn.Module):
@@ -119,7 +120,7 @@ class _HalfTable(nn.Module):
         return F.embedding(tokens, self.table).to(self.dtype)
 
 
-class _ShiftMemory:
+class ShiftMemory:
     """Memory whose rows lie in order of time; what a site shows is kept in `shifted`."""
 
     def __init__(self, rows: Mapping[str, Tensor], filled: Tensor) -> None:
@@ -141,11 +142,20 @@ def empty_state(model: CausalHenasy, batch: int = 1) -> dict[str, Tensor]:
     return {site: like.new_zeros(shape) for site, shape in ring_shapes(model.config, batch).items()}
 
 
+def unit(x: Tensor) -> Tensor:
+    """(…, J) → the same, float32 and L2-normalised."""
+    return F.normalize(x.float(), dim=-1)
+
+
+def on_grid(probability: Tensor, side: int) -> Tensor:
+    """(B, T, cells, E) → (B, T, side, side, E), float32."""
+    return cast(Tensor, probability.float().unflatten(2, (side, side)))  # type: ignore[no-untyped-call]
+
+
 def _named(out: HenasyOutput, side: int) -> dict[str, Tensor]:
-    probability = cast(Tensor, out.probability.float().unflatten(2, (side, side)))  # type: ignore[no-untyped-call]
     named = {
-        "video_embedding": F.normalize(out.video.float(), dim=-1),
-        "entity_embeddings": F.normalize(out.entities.float(), dim=-1),
-        "entity_probability": probability,
+        "video_embedding": unit(out.video),
+        "entity_embeddings": unit(out.entities),
+        "entity_probability": on_grid(out.probability, side),
     }
     return named if out.attention is None else named | {"entity_attention": out.attention.float()}
