@@ -52,12 +52,8 @@ def _by(code: int) -> Callable[[_Pixels], _Pixels]:
     return lambda pixels: cv2.cvtColor(pixels, code)
 
 
-def _first_three(pixels: _Pixels) -> _Pixels:
-    return pixels[:, :, :3]
-
-
-def _first_three_swapped(pixels: _Pixels) -> _Pixels:
-    return pixels[:, :, 2::-1]
+def _as_it_is(pixels: _Pixels) -> _Pixels:
+    return pixels
 
 
 def _nv(code: int) -> Callable[[UInt8Array, UInt8Array], _Pixels]:
@@ -84,20 +80,21 @@ _BAYER = {
     "bayer_gbrg": cv2.COLOR_BayerGR2RGB,
     "bayer_grbg": cv2.COLOR_BayerGB2RGB,
 }
-_GREY, _RGB, _BGR = _by(cv2.COLOR_GRAY2RGB), _first_three, _first_three_swapped
+_GREY, _BGR, _BGRA = _by(cv2.COLOR_GRAY2RGB), _by(cv2.COLOR_BGR2RGB), _by(cv2.COLOR_BGRA2RGB)
 _YUYV = _Packed(convert=_by(cv2.COLOR_YUV2RGB_YUY2), channels=2, even=True)
 _UYVY = _Packed(convert=_by(cv2.COLOR_YUV2RGB_UYVY), channels=2, even=True)
 
 _ENCODINGS: dict[str, _Packed | _Planar] = {
     **{f"{name}{bits}": _Packed(convert=_by(code), bits=bits) for name, code in _BAYER.items() for bits in (8, 16)},
     **{f"mono{bits}": _Packed(convert=_GREY, bits=bits) for bits in (8, 16)},
-    **{f"rgb{bits}": _Packed(convert=_RGB, channels=3, bits=bits) for bits in (8, 16)},
+    **{f"rgb{bits}": _Packed(convert=_as_it_is, channels=3, bits=bits) for bits in (8, 16)},
     **{f"bgr{bits}": _Packed(convert=_BGR, channels=3, bits=bits) for bits in (8, 16)},
-    **{f"rgba{bits}": _Packed(convert=_RGB, channels=4, bits=bits) for bits in (8, 16)},
-    **{f"bgra{bits}": _Packed(convert=_BGR, channels=4, bits=bits) for bits in (8, 16)},
+    **{f"rgba{bits}": _Packed(convert=_by(cv2.COLOR_RGBA2RGB), channels=4, bits=bits) for bits in (8, 16)},
+    **{f"bgra{bits}": _Packed(convert=_BGRA, channels=4, bits=bits) for bits in (8, 16)},
     # OpenCV's type names say nothing of colours; what has three or four is blue first, by OpenCV's custom.
     **{f"{bits}uc1": _Packed(convert=_GREY, bits=bits) for bits in (8, 16)},
-    **{f"{bits}uc{n}": _Packed(convert=_BGR, channels=n, bits=bits) for bits in (8, 16) for n in (3, 4)},
+    **{f"{bits}uc3": _Packed(convert=_BGR, channels=3, bits=bits) for bits in (8, 16)},
+    **{f"{bits}uc4": _Packed(convert=_BGRA, channels=4, bits=bits) for bits in (8, 16)},
     **dict.fromkeys(("yuv422", "uyvy"), _UYVY),
     **dict.fromkeys(("yuv422_yuy2", "yuyv"), _YUYV),
     "nv12": _Planar(convert=_nv(cv2.COLOR_YUV2RGB_NV12)),
