@@ -7,6 +7,7 @@ PACKAGING ?= .venv-packaging
 RTX ?= .venv-rtx
 OPENVINO ?= .venv-openvino
 TORCHTRT ?= .venv-torchtrt
+MODELOPT ?= .venv-modelopt
 DOCS ?= .venv-docs
 DEMO_OUT ?= demo-output
 DEMO_ADDRESS ?= zmq://127.0.0.1:5560
@@ -17,7 +18,7 @@ NODE_STAMP := $(VENV)/.node
 STAMP := $(VENV)/.installed
 LOWEST_STAMP := $(LOWEST)/.installed
 # The tests that need no torch, so that they also run with the lowest versions.
-LOWEST_TESTS := tests/stream tests/sources tests/ros2 tests/sinks tests/runtime tests/test_types.py tests/test_client.py \
+LOWEST_TESTS := tests/stream tests/sources tests/ros2 tests/sinks tests/runtime tests/web tests/test_types.py tests/test_client.py \
   tests/test_annotate.py tests/test_cache.py tests/test_imports.py tests/test_preprocess.py tests/test_live.py tests/test_download.py tests/test_public_api.py
 
 .PHONY: docs docs-serve demo test test-lowest test-wheel package proof proof-demo proof-base lint format bench soak ablation setup clean
@@ -119,6 +120,7 @@ $(LOWEST_STAMP): pyproject.toml constraints-lowest.txt
 PROOF_SIZE ?= demo
 PROOF_OUT ?= $(RTX)/bundles
 PROOF_TOOLS := $(RTX) $(OPENVINO) $(TORCHTRT)
+ALL_TOOLS := $(PROOF_TOOLS) $(MODELOPT)
 PROOF_RTX = $(PY) export/proof.py --rtx $(RTX)/bin/python
 PROOF_OPENVINO = $(PY) export/proof_openvino.py --openvino $(OPENVINO)/bin/python
 PROOF_TORCHTRT = $(PY) export/proof_torch_tensorrt.py --torchtrt $(TORCHTRT)/bin/python
@@ -128,14 +130,18 @@ $(OPENVINO)/.installed: PACKAGES = openvino==2026.4.1
 # Without what it asks for, which is PyTorch with CUDA: it sees what $(VENV) has.
 $(TORCHTRT)/.installed: PACKAGES = --no-deps torch-tensorrt-rtx==2.13.0 dllist==2.0.0 tensorrt_rtx==1.5.0.114 \
   tensorrt_rtx_cu13==1.5.0.114 tensorrt_rtx_cu13_bindings==1.5.0.114 tensorrt_rtx_cu13_libs==1.5.0.114
-$(TORCHTRT)/.installed: SEES = $(VENV)
-$(PROOF_TOOLS:=/.installed): $(STAMP)
+$(MODELOPT)/.installed: PACKAGES = --no-deps -r export/modelopt.txt
+$(TORCHTRT)/.installed $(MODELOPT)/.installed: SEES = $(VENV)
+$(ALL_TOOLS:=/.installed): $(STAMP)
 	@echo "setting up $(@D) (once)"
 	@test -x $(@D)/bin/python || $(PY) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PACKAGES)
 	@test -z "$(SEES)" || $(PY) -c 'import site; print(site.getsitepackages()[0])' \
 	  > "$$($(@D)/bin/python -c 'import site; print(site.getsitepackages()[0])')/seen.pth"
 	@touch $@
+
+# nvidia-modelopt for export/quantise_tensorrt.py.
+modelopt: $(MODELOPT)/.installed
 
 proof: $(STAMP)
 	@$(MAKE) --no-print-directory --keep-going $(PROOF_TOOLS:=/.installed) || echo "a tool could not be installed"
@@ -159,6 +165,15 @@ proof-ci: $(PROOF_TOOLS:=/.installed)
 	@$(PROOF_OPENVINO) --require $(PROOF_OUT)/ci-* --weights demo demo-causal
 	@$(PROOF_RTX) --require $(PROOF_OUT)/ci-* --architectures SM86
 	@$(PROOF_TORCHTRT) --require --weights demo --precision fp32 --steps 2 --no-build
+
+# Eight bits for TensorRT: scores before and after, and builds.
+proof-quantised: $(MODELOPT)/.installed $(RTX)/.installed
+	@rm -rf $(PROOF_OUT)/quantised && mkdir -p $(PROOF_OUT)/quantised
+	@for mode in int8 fp8; do \
+	  $(PY) export/quantise_tensorrt.py henasy_stream/weights/demo --weights demo --mode $$mode \
+	    --modelopt $(MODELOPT)/bin/python --out $(PROOF_OUT)/quantised/$$mode --json docs/results/modelopt.json || exit; \
+	done
+	@$(PROOF_RTX) $(PROOF_OUT)/quantised/* --json docs/results/rtx-quantised.json
 
 proof-base:
 	@for size in base base-causal; do \

@@ -7,14 +7,10 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Iterable
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request as HttpRequest
-from websockets.http11 import Response
 
 import henasy_stream
 from henasy_stream.control import Request
@@ -24,7 +20,7 @@ from henasy_stream.sinks.builder import NodeStatus
 from henasy_stream.web import messages
 from henasy_stream.web.convert import result_message
 from henasy_stream.web.encoder import Encoder
-from henasy_stream.web.files import answer, assets, refusal
+from henasy_stream.web.gate import SAVE_PATH, respond
 from henasy_stream.web.gauge import Gauge
 from henasy_stream.web.history import History
 from henasy_stream.web.messages import Sample
@@ -41,7 +37,7 @@ MOST_VIEWERS = 16
 MOST_STRANGERS = 32
 """Connections that have not said who they are."""
 STATE_S = 1.0
-SOCKET_PATH, SAVE_PATH = "/live", "/save"
+_FAREWELL_S = 0.5
 _GOING_AWAY, _TRY_LATER = 1001, 1013
 
 _silent = logging.getLogger("henasy_stream.web.server.silent")
@@ -74,7 +70,7 @@ class Server:
         server = await serve(
             self._connected,
             sock=listener,
-            process_request=self._requested,
+            process_request=lambda _, request: respond(request, self._address),
             server_header=None,
             compression=None,  # JPEG does not shrink, and deflating costs the node's cores
             max_size=messages.MAX_MESSAGE_BYTES,
@@ -93,11 +89,21 @@ class Server:
             await asyncio.sleep(0.05)  # for the last messages
         finally:
             beat.cancel()
-            server.close(code=_GOING_AWAY, reason="the node stops")
+            await self._send_all_away()
+            server.close()
             await server.wait_closed()
+            await _end_all()
             self.encoder.close()
             if self._recorder is not None:
                 self._recorder.close()
+
+    async def _send_all_away(self) -> None:
+        viewers = tuple(self.viewers)
+        farewells = [asyncio.ensure_future(viewer.send_away(_GOING_AWAY, "the node stops")) for viewer in viewers]
+        if farewells:
+            await asyncio.wait(farewells, timeout=_FAREWELL_S)
+        for viewer in viewers:
+            viewer.drop()
 
     def stop(self) -> None:
         """Ends `run`."""
@@ -160,24 +166,6 @@ class Server:
             what = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             return messages.Reply(ask=request.ask, ok=False, error=f"{what}{' '.join(str(error).split())}"[:300])
         return messages.Reply(ask=request.ask, ok=True, queries=done.queries)
-
-    def _requested(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
-        """Answers what is no WebSocket; None lets the handshake go on."""
-        headers = request.headers
-        if not self._address.admits_host(_only(headers.get_all("Host"))):
-            return refusal(HTTPStatus.MISDIRECTED_REQUEST, "this page is not known by that name")
-        origin, host = headers.get_all("Origin"), headers["Host"]
-        if origin and origin != [f"http://{host}"]:
-            return refusal(HTTPStatus.FORBIDDEN, "requests from other pages are refused")
-        if getattr(request, "method", "GET") != "GET":  # earlier than 16, websockets itself refuses all others
-            return refusal(HTTPStatus.METHOD_NOT_ALLOWED, "GET only", Allow="GET")
-        path = request.path.partition("?")[0]
-        if path in (SOCKET_PATH, SAVE_PATH):
-            return None
-        asset = assets().get(path)
-        if asset is None:
-            return refusal(HTTPStatus.NOT_FOUND, "no such file")
-        return answer(HTTPStatus.OK, asset.body, asset.type)
 
     async def _connected(self, connection: ServerConnection) -> None:
         self._strangers += 1
@@ -255,7 +243,9 @@ class Server:
             viewer.queue(packed)
 
 
-def _only(values: Iterable[str]) -> str | None:
-    """The value of a header that must be there once."""
-    found = list(values)
-    return found[0] if len(found) == 1 else None
+async def _end_all() -> None:
+    """Ends what still waits in this loop, such as a handshake that will never be finished."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)

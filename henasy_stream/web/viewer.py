@@ -106,6 +106,14 @@ class Viewer:
             await self._connection.send(self._hub.greeting())
             await self._until_one_ends(self._send_messages(), self._send_frames(), self._receive())
 
+    async def send_away(self, code: int, why: str) -> None:
+        """Ends the connection."""
+        await self._connection.close(code, why)
+
+    def drop(self) -> None:
+        """Ends the connection at once, whether or not the other side listens."""
+        self._connection.transport.abort()
+
     def queue(self, packed: bytes) -> None:
         """Leaves a message; a viewer that is too slow gets the whole story afresh when it is back."""
         if len(self._queue) >= _QUEUE:

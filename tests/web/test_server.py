@@ -381,6 +381,24 @@ def test_viewers_are_told_when_the_node_stops(film: Film) -> None:
         socket.create_connection(("127.0.0.1", made.address.port), timeout=2)
 
 
+def test_a_viewer_that_stalls_does_not_hold_up_the_end(film: Film) -> None:
+    async def call(made: LivePage) -> float:
+        async with dial(made) as connection:
+            await connection.send(HELLO)
+            await Caller(connection).hear()
+            connection.transport.pause_reading()
+            await asyncio.sleep(1)
+            started = time.monotonic()
+            await asyncio.to_thread(made.close)
+            connection.transport.abort()
+            return time.monotonic() - started
+
+    with served() as made:
+        theatre = Theatre(made, film)
+        assert asyncio.run(call(made)) < 2.5
+        theatre.close()
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=400), st.booleans())
 def test_no_bytes_bring_the_server_down(page: LivePage, noise: bytes, as_request: bool) -> None:

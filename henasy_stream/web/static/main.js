@@ -4,6 +4,7 @@ import { showCaption } from "./caption.js";
 import { Charts } from "./charts.js";
 import { $, setTheme, sized, span } from "./dom.js";
 import { drawGraph } from "./graph.js";
+import { onKeys } from "./keys.js";
 import { Link } from "./link.js";
 import { drawOverlay } from "./overlay.js";
 import { Player } from "./player.js";
@@ -239,19 +240,7 @@ const KEYS = {
   s: () => saver.toggle(), "/": () => $("query").focus(), Escape: () => choose(null),
 };
 
-addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  if (event.target.matches("input")) {
-    if (event.key === "Escape") event.target.blur();
-    return;
-  }
-  if (event.target.matches("button") && event.key === " ") return;
-  const arrow = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  const action = arrow ? () => step(arrow, event.shiftKey) : KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-  if (!action) return;
-  event.preventDefault();
-  action();
-});
+onKeys(KEYS, step);
 
 document.addEventListener("visibilitychange", () => link.want({ frames: !document.hidden && !player.paused }));
 addEventListener("resize", refresh);
