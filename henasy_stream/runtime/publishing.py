@@ -63,9 +63,10 @@ class Publishers:
 def check_publish(options: LiveOptions) -> None:
     """Raises UserError for options about publishing that make no sense together."""
     zmq = [address for address in options.publish_addresses if not is_dds(address)]
-    for address in options.publish_addresses:
-        if is_dds(address):
-            parse_address(address, os.environ)
+    ros = [parse_address(address, os.environ) for address in options.publish_addresses if is_dds(address)]
+    for i, address in enumerate(ros):
+        if any(address.domain == other.domain for other in ros[:i]):
+            raise UserError(f"--publish {address.text}: domain {address.domain} has one already; give one address each")
     for name in ("publish_remote", "publish_masks", "publish_frames", "wait_subscriber"):
         if not getattr(options, name):
             continue

@@ -41,6 +41,7 @@ class TestOptions:
             (options("ros2", publish_masks=True), "--publish-masks: ROS 2 gets masks"),
             (options("ros2", publish_frames=True), "--publish-frames: ROS 2 gets masks"),
             (options("zmq://127.0.0.1:5560", "ros2://x?domain=500"), "domain '500'"),
+            (options("ros2://a?domain=3", "ros2://b?domain=3"), "ros2://b.*: domain 3 has one already"),
         ],
     )
     def test_what_makes_no_sense(self, given, expected):
