@@ -19,6 +19,7 @@ from henasy_stream.preprocess import View
 from henasy_stream.sinks.builder import NodeStatus
 from henasy_stream.web import messages
 from henasy_stream.web.convert import result_message
+from henasy_stream.web.crowd import limited
 from henasy_stream.web.encoder import Encoder
 from henasy_stream.web.gate import SAVE_PATH, respond
 from henasy_stream.web.gauge import Gauge
@@ -71,6 +72,7 @@ class Server:
             self._connected,
             sock=listener,
             process_request=lambda _, request: respond(request, self._address),
+            create_connection=limited(),
             server_header=None,
             compression=None,  # JPEG does not shrink, and deflating costs the node's cores
             max_size=messages.MAX_MESSAGE_BYTES,

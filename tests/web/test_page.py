@@ -130,6 +130,19 @@ def test_the_mask_of_a_moving_thing_lies_on_it_to_two_pixels(tab: Tab, film: Fil
     assert not lies_on(mask, moved, marks)
 
 
+def test_soft_masks_are_enlarged_as_in_the_annotated_video(tab: Tab, page: LivePage) -> None:
+    """By OpenCV's cubics, so that outlines on the page and in the video are the same lines."""
+    tab.open(page.address.url)
+    levels = np.random.default_rng(3).integers(0, 256, (12, 14)).astype(np.uint8)
+    ours = tab.driver.execute_async_script(
+        "const [levels, done] = arguments;"
+        "import('/mask.js').then(m => done(Array.from(m.enlarge(Uint8Array.from(levels), 14, 12, 8))))",
+        levels.ravel().tolist(),
+    )
+    theirs = cv2.resize(levels, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)
+    assert np.abs(np.array(ours).reshape(theirs.shape) - theirs).max() < 1.01
+
+
 def test_pause_step_and_live_again(tab: Tab, page: LivePage) -> None:
     tab.open(page.address.url)
     tab.wait_frames(30)

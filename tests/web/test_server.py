@@ -15,11 +15,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from henasy_stream.web.crowd import MOST_CONNECTIONS
 from henasy_stream.web.files import assets
 from henasy_stream.web.page import LivePage
 from henasy_stream.web.server import MOST_VIEWERS
@@ -397,6 +399,24 @@ def test_a_viewer_that_stalls_does_not_hold_up_the_end(film: Film) -> None:
         theatre = Theatre(made, film)
         assert asyncio.run(call(made)) < 2.5
         theatre.close()
+
+
+def test_a_crowd_at_the_door_takes_no_more_files_than_allowed_and_goes_away_again() -> None:
+    with served() as made:
+        before = psutil.Process().num_fds()
+        crowd = [socket.create_connection(("127.0.0.1", made.address.port), timeout=5) for _ in range(150)]
+        deadline = time.monotonic() + 10
+        while psutil.Process().num_fds() - before > len(crowd) + MOST_CONNECTIONS:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for one in crowd:
+            one.close()
+        while True:
+            with contextlib.suppress(OSError, IndexError):
+                if http(made)[0] == 200:
+                    break
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

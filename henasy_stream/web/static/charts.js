@@ -25,13 +25,13 @@ export class Charts {
     const rest = (s) => sum(Object.entries(s.stage_ms).filter(([k]) => k !== "network" && k !== "read").map(([, v]) => v));
     const latency = [
       { name: "network", colour: ink.accent, of: (s) => s.stage_ms.network ?? null },
-      { name: "rest", colour: ink.good, of: rest },
+      { name: "rest", colour: ink.good, dash: [5, 3], of: rest },
       { name: "age", colour: ink.warn, of: (s) => s.age_ms },
     ];
     const rates = [
       { name: "in", colour: ink.ink3, of: (s) => s.in_fps },
       { name: "used", colour: ink.accent, of: (s) => s.used_fps },
-      { name: "results", colour: ink.good, of: (s) => s.hops },
+      { name: "results", colour: ink.good, dash: [5, 3], of: (s) => s.hops },
       { name: "dropped", colour: ink.bad, of: (s) => s.dropped },
     ];
     for (const [id, lines] of [["latency", latency], ["rate", rates]]) {
@@ -65,6 +65,7 @@ export class Charts {
     c.lineJoin = "round";
     for (const line of lines) {
       c.strokeStyle = line.colour;
+      c.setLineDash(line.dash ?? []);
       c.beginPath();
       let before = null;
       for (const s of recent) {
@@ -76,6 +77,7 @@ export class Charts {
         before = s.unix_ms;
       }
       c.stroke();
+      c.setLineDash([]);
     }
   }
 }

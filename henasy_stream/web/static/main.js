@@ -93,6 +93,7 @@ function showState(state) {
 function status(look, word, why) {
   const [, name, rest] = $("status").children;
   $("status").dataset.state = look;
+  document.title = look === "good" ? "henasy-stream" : `${word} – henasy-stream`;
   if (name.textContent !== word) name.textContent = word;
   if (rest.textContent !== why) rest.textContent = why;
 }
