@@ -244,3 +244,35 @@ def test_a_file_keeps_its_own_time():
     assert frame is not None
     assert frame.clock == "media"
     assert RosClock(Camera(None), "head").read() is None
+
+
+class Film(SourceBase):
+    """A file of 20 pictures a second."""
+
+    def read(self, timeout_s: float = 1.0) -> Frame | None:
+        self._frames_in += 1
+        number = self._frames_in - 1
+        blank = np.zeros((2, 2, 3), np.uint8)
+        return Frame(image=blank, stamp_ns=number * 50_000_000, index=number, source="film.mp4")
+
+
+@pytest.mark.parametrize(("max_rate", "seconds"), [(0.0, 1.0), (50.0, 1.0), (10.0, 2.0)])
+def test_a_file_is_played_no_faster_than_its_time_goes(max_rate, seconds):
+    source = RosClock(Film("film.mp4"), "head")
+    source.max_rate = max_rate
+    started = time.monotonic()
+    indices: list[int] = []
+    while len(indices) < 21:
+        frame = source.read(0.01)
+        if frame is not None:
+            indices.append(frame.index)
+    assert indices == list(range(21)), "a file's frames all come, in order"
+    assert seconds - 0.05 <= time.monotonic() - started < seconds + 5
+
+
+def test_a_camera_s_rate_is_bounded():
+    source = RosClock(Camera("monotonic"), "head")
+    source.max_rate = 10.0
+    assert source.read(0.05) is not None
+    assert source.read(0.02) is None
+    assert source.read(5.0) is not None

@@ -14,6 +14,7 @@ from henasy_stream.ros.topics import TOPICS
 from henasy_stream.runtime.outputs import Output
 from henasy_stream.sinks.publisher import Sink
 from henasy_stream.sources import open_source
+from henasy_stream.sources.base import Source
 from henasy_stream.sources.uri import redact
 from henasy_stream_ros.announce import Unrectified
 from henasy_stream_ros.detections import DetectionFeed
@@ -53,7 +54,7 @@ class Connections:
         self._subscriptions: list[Any] = []
         self._topic = ""
         self._source: TopicSource | None = None
-        self._camera: Any = None
+        self._camera: RosClock | None = None
         self._feed: DetectionFeed | None = None
         self._told = ""
 
@@ -113,18 +114,21 @@ class Connections:
         settings, rectifier = self._settings, self.rectifier
         assert settings is not None, "not configured"
         feed = DetectionFeed(settings.detections_topic) if settings.detections_topic else None
+        topic: TopicSource | None = None
+        camera: RosClock | None = None
+        source: Source
         if settings.source:
-            self._camera = RosClock(open_source(settings.source), settings.frame_id)
+            source = camera = RosClock(open_source(settings.source), settings.frame_id)
+            camera.max_rate = settings.max_rate
         else:
             simulated = bool(self._node.get_parameter("use_sim_time").value)
-            topic = TopicSource(
+            source = topic = TopicSource(
                 self._topic,
                 compressed=settings.transport == "compressed",
                 clock="media" if simulated else "unix",
                 rectifier=rectifier,
             )
             topic.max_rate = settings.max_rate
-        source = self._camera if settings.source else topic
         ends = Ends(
             source=source,
             sinks=sinks,
@@ -136,11 +140,8 @@ class Connections:
             runner.activate(ends)
         except BaseException:
             source.close()
-            self._camera = None
             raise
-        self._feed = feed
-        self._source = None if settings.source else topic
-        self._told = ""
+        self._feed, self._source, self._camera, self._told = feed, topic, camera, ""
 
     def stop(self) -> None:
         """Closes the source; images that come are not looked at."""
@@ -165,8 +166,9 @@ class Connections:
         """What may change while the node is active."""
         if self._settings is not None:
             self._settings = settings
-        if self._source is not None:
-            self._source.max_rate = settings.max_rate
+        for source in (self._source, self._camera):
+            if source is not None:
+                source.max_rate = settings.max_rate
 
     def jumped(self, reason: str) -> None:
         """The clock went back."""

@@ -172,7 +172,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         default=0.0,
         low=0.0,
         high=1000.0,
-        text="At most so many images a second are taken, the newest each time. 0: as many as come.",
+        text="At most so many images a second are taken, the newest each time; a file is played slower. 0: as many as "
+        "come.",
         dynamic=True,
     ),
     Parameter(

@@ -171,18 +171,24 @@ class TopicSource(SourceBase):
 class RosClock(SourceBase):
     """A source whose frames are stamped by the monotonic clock, with stamps of ROS's, and under a frame_id.
 
-    Files and the synthetic world keep their own time, which starts at 0.
+    Files and the synthetic world keep their own time, which starts at 0, and are played no faster than it goes.
 
     Args:
         source: a camera, a stream, a file.
         frame_id: of all frames.
+        monotonic: the clock that files are played by.
     """
 
-    def __init__(self, source: Any, frame_id: str) -> None:
+    def __init__(self, source: Any, frame_id: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__(source.uri)
+        self.max_rate = 0.0
+        self.live = source.live
         self._source = source
         self._frame_id = frame_id
-        self.live = source.live
+        self._monotonic = monotonic
+        self._due = 0.0
+        self._waiting: Frame | None = None
+        self._last_ns: int | None = None
 
     @property
     def frames_in(self) -> int:
@@ -207,14 +213,35 @@ class RosClock(SourceBase):
 
     def read(self, timeout_s: float = 1.0) -> Frame | None:
         """See `Source.read`."""
-        frame: Frame | None = self._source.read(timeout_s)
+        deadline = self._monotonic() + timeout_s
+        if self.live and not self._wait(deadline):
+            return None
+        frame = self._waiting or self._source.read(max(0.0, deadline - self._monotonic()))
         if frame is None:
             return None
+        if not self.live:
+            if self._waiting is None:
+                step_ns = frame.stamp_ns - self._last_ns if self._last_ns is not None else 0
+                # After a pause of the node's own at most a second is caught up with.
+                self._due = max(self._due, self._monotonic() - bool(step_ns)) + max(0, step_ns) / 1e9
+            self._waiting, self._last_ns = frame, frame.stamp_ns
+            if not self._wait(deadline):
+                return None
+            self._waiting = None
+        if self.max_rate > 0:
+            self._due = max(self._due, self._monotonic() + 1 / self.max_rate)
         frame = replace(frame, frame_id=self._frame_id)
         if frame.clock != "monotonic":
             return frame
         # Both clocks anew each time: the wall clock may be set while the node runs.
         return replace(frame, clock="unix", stamp_ns=frame.stamp_ns + time.time_ns() - time.monotonic_ns())
+
+    def _wait(self, deadline: float) -> bool:
+        """Sleeps until the next frame is due; False when that is after the deadline."""
+        pause = self._due - self._monotonic()
+        if pause > 0:
+            time.sleep(max(0.0, min(pause, deadline - self._monotonic())))
+        return self._due <= self._monotonic()
 
     def close(self) -> None:
         """See `Source.close`."""
