@@ -12,24 +12,32 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from export.graphs import Form
 from henasy_stream.model.grouping import TemporalAwareGrouping
 
-LARGEST_ERROR = 2e-3
-"""Of a similarity, as part of the range of all."""
-MOST_FLIPS = 5e-3
-"""Of all tokens."""
+
+@dataclass(frozen=True, kw_only=True)
+class Caps:
+    """What a precision may do.  error: to a similarity, of the range of all.  flips: of all tokens."""
+
+    error: float
+    flips: float
+
+
+CAPS = {torch.float16: Caps(error=2e-3, flips=5e-3), torch.bfloat16: Caps(error=3e-2, flips=3e-2)}
 
 
 @dataclass(kw_only=True)
 class HalfParity:
     """error: largest, of the similarities' range.  tokens, flips: assignments in all, and those that differ.
 
-    wrong: flips whose margin in the reference is more than twice the error of that step.
+    wrong: flips whose margin in the reference is more than twice the error of that step.  caps: of the precision.
     """
 
+    caps: Caps = CAPS[torch.float16]
     error: float = 0.0
     tokens: int = 0
     flips: int = 0
@@ -43,8 +51,8 @@ class HalfParity:
     @property
     def holds(self) -> bool:
         """Whether half precision may stand for the reference."""
-        few = self.flips <= 1 or self.rate <= MOST_FLIPS  # one flip says nothing of a rate
-        return self.tokens > 0 and not self.wrong and self.error <= LARGEST_ERROR and few
+        few = self.flips <= 1 or self.rate <= self.caps.flips  # one flip says nothing of a rate
+        return self.tokens > 0 and not self.wrong and self.error <= self.caps.error and few
 
     def see(self, wanted: Tensor, found: Tensor) -> bool:
         """One grouping (…, G, N) of both; True when they agree on every token."""
@@ -63,14 +71,16 @@ class HalfParity:
 def compare_half(reference: Form, half: Form, inputs: Iterable[dict[str, Tensor]]) -> HalfParity:
     """Both on the same inputs, which for a causal network hold the reference's state.
 
+    `half` has weights in float16 or bfloat16.
     A grouping is compared as long as no token before it went elsewhere.
     """
-    parity = HalfParity()
+    dtype = next(half.module.parameters()).dtype
+    parity = HalfParity(caps=CAPS[dtype])
     for given in inputs:
         with similarities(reference.module) as wanted:
             reference(given)
         with similarities(half.module) as found:
-            half({name: value.half() if value.is_floating_point() else value for name, value in given.items()})
+            half({name: value.to(dtype) if value.is_floating_point() else value for name, value in given.items()})
         for one, other in zip(wanted, found, strict=True):
             if not parity.see(one, other):
                 break

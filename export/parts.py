@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -100,7 +101,9 @@ def write_program(form: Form, path: Path, given: dict[str, Tensor], tolerance: f
         program = torch.export.export(
             form.module, (), kwargs=nested(several(form)), dynamic_shapes=dynamic_shapes(form), strict=False
         )
-        torch.export.save(program, path)
+        whole = io.BytesIO()  # a disk that fills up while torch writes would end the process
+        torch.export.save(program, whole)
+        path.write_bytes(whole.getvalue())
         found = torch.export.load(path).module()(**nested(given))
     said, wanted = _scaled(*({name: value.numpy() for name, value in one.items()} for one in (found, form(given))))
     apart = {name: float(np.abs(said[name] - wanted[name]).max()) for name in wanted}

@@ -10,7 +10,7 @@ import torch
 
 from export.bundle import Written
 from export.graphs import Form, forms
-from export.half_parity import LARGEST_ERROR, HalfParity, compare_half, similarities
+from export.half_parity import CAPS, HalfParity, compare_half, similarities
 from export.parity import (
     MARGIN,
     TOLERANCE,
@@ -21,8 +21,9 @@ from export.parity import (
     least_margin,
     pictures,
 )
+from henasy_stream.backends.base import checked
 from henasy_stream.backends.onnxruntime_backend import OnnxRuntimeBackend
-from henasy_stream.backends.torch_backend import read_network
+from henasy_stream.backends.torch_backend import TorchBackend, read_network
 from henasy_stream.model.tokenizer import ClipTokenizer
 
 
@@ -85,12 +86,16 @@ def test_margins_are_those_of_every_grouping(weights: dict[str, Path]) -> None:
     assert least_margin([]) == 1
 
 
-def test_half_precision_of_a_network_is_told_from_a_wrong_one(weights: dict[str, Path]) -> None:
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_of_a_network_is_told_from_a_wrong_one(weights: dict[str, Path], dtype: torch.dtype) -> None:
     reference = form_of(weights["window"], "window")
     inputs = [{"frames": torch.from_numpy(np.stack(pictures(32, 6)[start : start + 3]))[None]} for start in range(4)]
     model, config, _ = read_network(weights["window"])
-    half = next(form for form in forms(model.half(), config) if form.name == "window")
-    assert compare_half(reference, half, inputs).error <= LARGEST_ERROR
+    half = next(form for form in forms(model.to(dtype), config) if form.name == "window")
+    right = compare_half(reference, half, inputs)
+    assert right.caps == CAPS[dtype]
+    assert 0 < right.error <= right.caps.error
+    assert not right.wrong
     model.get_parameter("entity_encoder.patch_projection.1.weight").data[0] *= 1.5
     assert not compare_half(reference, half, inputs).holds
 
@@ -109,3 +114,33 @@ def test_a_flip_is_right_only_where_the_reference_was_undecided() -> None:
     assert swapped.flips == 3
     assert not swapped.holds
     assert not HalfParity().holds
+
+
+def test_what_a_precision_may_do_is_capped() -> None:
+    half, bfloat = CAPS[torch.float16], CAPS[torch.bfloat16]
+    assert (half.error, half.flips, bfloat.error, bfloat.flips) == (2e-3, 5e-3, 3e-2, 3e-2)
+    for caps, other in ((half, bfloat), (bfloat, half)):
+        flips = int(1000 * caps.flips)
+        assert HalfParity(tokens=1000, flips=flips, error=caps.error, caps=caps).holds
+        assert not HalfParity(tokens=1000, flips=flips + 1, error=caps.error, caps=caps).holds
+        assert not HalfParity(tokens=1000, flips=flips, error=1.01 * caps.error, caps=caps).holds
+        assert not HalfParity(tokens=1000, flips=flips, error=caps.error, wrong=1, caps=caps).holds
+        assert HalfParity(tokens=1000, flips=flips, error=caps.error, caps=other).holds == (other is bfloat)
+
+
+def test_a_memory_with_a_number_that_is_none_is_told_by_both(
+    bundles: dict[str, Written], weights: dict[str, Path]
+) -> None:
+    frame = pictures(32, 1)[0]
+    for backend in (
+        OnnxRuntimeBackend.from_bundle(bundles["causal"].folder),
+        TorchBackend.from_file(weights["causal"]),
+    ):
+        saved = backend.step(backend.initial_state(), frame)[0].to_host()
+        checked(backend.step(saved, frame)[1])
+        for array in saved.arrays.values():
+            array[...] = np.nan
+        state, output = backend.step(saved, frame)
+        with pytest.raises(FloatingPointError):
+            checked(output)
+        checked(backend.step(state.reset(), frame)[1])  # a reset leaves nothing of it
