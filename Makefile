@@ -19,7 +19,8 @@ STAMP := $(VENV)/.installed
 LOWEST_STAMP := $(LOWEST)/.installed
 # The tests that need no torch, so that they also run with the lowest versions.
 LOWEST_TESTS := tests/stream tests/sources tests/ros2 tests/sinks tests/runtime tests/web tests/test_types.py tests/test_client.py \
-  tests/test_annotate.py tests/test_cache.py tests/test_imports.py tests/test_preprocess.py tests/test_live.py tests/test_download.py tests/test_public_api.py
+  tests/test_annotate.py tests/test_cache.py tests/test_imports.py tests/test_preprocess.py tests/test_live.py tests/test_download.py tests/test_public_api.py \
+  tests/test_completion.py tests/test_progress.py
 
 .PHONY: docs docs-serve demo test test-lowest test-wheel package proof proof-demo proof-base lint format bench soak ablation setup clean
 .DEFAULT_GOAL := help

@@ -74,15 +74,17 @@ class Bar:
         self._due = time.monotonic() + every_s
 
     def __enter__(self) -> Bar:
-        Bar._one_is_drawn = Bar._one_is_drawn or self.drawn
-        self._progress.start()
+        if self.drawn:
+            Bar._one_is_drawn = True
+            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
-        Bar._one_is_drawn = Bar._one_is_drawn and not self.drawn
+        if self.drawn:
+            self._progress.stop()
+            Bar._one_is_drawn = False
 
     def show(self, done: float, total: float | None, note: str = "") -> None:
         """So much of the total is done; `note` comes after the figures."""

@@ -70,5 +70,11 @@ def _entry(action: argparse.Action, usual: LiveOptions, options: LiveOptions) ->
 
 def _scalar(value: Any) -> str:
     plain = list(value) if isinstance(value, tuple) else value
-    flow = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=sys.maxsize)
+    flow = _dumped(plain, allow_unicode=True)
+    # Some characters that break lines come out bare, and would be read as others.
+    return flow if flow.isprintable() else _dumped(plain, allow_unicode=False)
+
+
+def _dumped(value: Any, *, allow_unicode: bool) -> str:
+    flow = yaml.safe_dump(value, default_flow_style=True, allow_unicode=allow_unicode, width=sys.maxsize)
     return flow.removesuffix("...\n").strip()

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from henasy_stream.errors import UserError
@@ -20,7 +20,6 @@ from henasy_stream.runtime.options import NAMES, LiveOptions, choices, merge
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "camera": st.none() | st.integers(0, 9) | _TEXT,
-    "queries": _TEXT | st.lists(_TEXT, max_size=4).map(tuple),
     "presence": st.none() | st.floats(0, 1),
     "wait_subscriber": st.integers(0, 9),
     "max_frames": st.none() | st.integers(1),
@@ -35,6 +34,8 @@ def _any_value(field: msgspec.structs.FieldInfo) -> st.SearchStrategy[Any]:
         return _VALUES[field.name]
     if few := choices(field.name):
         return st.sampled_from([field.default, *few])
+    if isinstance(field.default, tuple):
+        return _TEXT | st.lists(_TEXT, max_size=4).map(tuple)
     if isinstance(field.default, bool):
         return st.booleans()
     return _TEXT if isinstance(field.default, str) else st.none() | _TEXT
@@ -47,8 +48,9 @@ def uncommented(text: str) -> str:
     return re.sub(r"^#([a-z-]+:)", r"\1", text, flags=re.M)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(_OPTIONS.map(lambda values: LiveOptions(**values)))
+@example(LiveOptions(record="\x85", queries=("\u2028", "Löffel", "a, b: #c")))
 def test_what_is_written_is_what_is_read(options: LiveOptions) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "node.yaml"
