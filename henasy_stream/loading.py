@@ -112,13 +112,18 @@ def load(
 def candidates(name: str, report: Callable[[str], None], building: Building | None = None) -> tuple[Candidate, ...]:
     """What may execute the weights of a name or path, the preferred first; see `list_candidates`."""
     folder = bundle_folder(name)
-    weights = partial(weights_file, name, report) if folder is None or name in _SHIPPED else None
+    weights = partial(weights_file, name, report) if has_weights(name) else None
     return list_candidates(name, folder, weights, report, building)
 
 
 def bundle_folder(name: str) -> Path | None:
     """The bundle of a name or path, if that has one."""
     return _BUNDLES.get(name) if name in BUILT_IN else _folder(Path(name).expanduser())
+
+
+def has_weights(name: str) -> bool:
+    """Whether a name or path has weights for PyTorch: all but a bundle by itself."""
+    return name in _SHIPPED or bundle_folder(name) is None
 
 
 def check_weights(name_or_path: str) -> None:

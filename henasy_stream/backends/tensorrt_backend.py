@@ -95,7 +95,7 @@ class TensorRTBackend:
         self._arrays = {port.name: self._allocate(port, host=True) for port in ports}
         for name, array in self._arrays.items():
             self._bind(name, array)
-        self._window = _Side(arrays={})
+        self._last = _Side(arrays={})
         self._records = True
         self._kept = False
         self._initial = read_initial(plan.bundle)
@@ -105,7 +105,7 @@ class TensorRTBackend:
         """See `Backend.run_window`."""
         self._driver.enter()
         self._arrays["frames"].put(clip[None], self._stream)
-        self._execute(self._window)
+        self._execute(self._last)
         return self._output()
 
     def initial_state(self) -> DeviceState:
@@ -121,6 +121,7 @@ class TensorRTBackend:
         assert isinstance(state, DeviceState)
         self._driver.enter()
         now, then = state.sides
+        self._last = now
         for into, out in self._graph.state.items():
             self._bind(into, now.arrays[into])
             self._bind(out, then.arrays[into])
@@ -133,6 +134,16 @@ class TensorRTBackend:
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """See `Backend.embed_texts`."""
         return self._text.embed(texts)
+
+    @property
+    def stream_handle(self) -> int:
+        """Of the CUDA stream that the steps go into."""
+        return self._stream.handle
+
+    def launch(self) -> None:
+        """Puts the last step into the stream once more, without waiting for it: what timing is about."""
+        self._driver.enter()
+        self._execute(self._last)
 
     def _execute(self, side: _Side) -> None:
         """Puts a step into the queue: as it is the first time, which also prepares a recording, then as a recording."""
