@@ -24,8 +24,8 @@ from henasy_stream.backends.bundle import open_bundle  # noqa: E402
 from henasy_stream.errors import UserError  # noqa: E402
 
 ARCHITECTURES = ("SM86", "SM89", "SM120")
-HALF_ONLY = ("SM75", "SM80")
-"""Besides the others, for half precision."""
+BY_PRECISION = {"fp16": ("SM75", "SM80", *ARCHITECTURES), "fp8-qdq": ("SM89", "SM120")}
+"""Where it is not ARCHITECTURES: older GPUs have half precision only, and no numbers of eight bits with a point."""
 WORKER = ROOT / "export" / "rtx_build.py"
 CONTROL = "control"
 _TIMEOUT_S = 3600
@@ -76,7 +76,7 @@ def prove(bundles: Sequence[Path], python: Path, architectures: Sequence[str] | 
     Args:
         bundles: folders.
         python: of an environment that has tensorrt_rtx.
-        architectures: by default ARCHITECTURES, for half precision HALF_ONLY as well.
+        architectures: by default all that a precision has.
 
     Raises:
         UserError: a bundle is none, or the builder does not run.
@@ -90,9 +90,9 @@ def prove(bundles: Sequence[Path], python: Path, architectures: Sequence[str] | 
             if (content := manifest.files[graph.file].sha256) in seen:
                 continue  # bundles of one text tower share it
             seen.add(content)
-            half = manifest.precision == "fp16" and name != "text"
-            wanted = architectures or ([*HALF_ONLY, *ARCHITECTURES] if half else ARCHITECTURES)
-            about = {"bundle": manifest.spec.model_id, "precision": manifest.precision if name != "text" else "fp32"}
+            precision = "fp32" if name == "text" else manifest.precision
+            wanted = architectures or BY_PRECISION.get(precision, ARCHITECTURES)
+            about = {"bundle": manifest.spec.model_id, "precision": precision}
             found += [about | built for built in build_all(python, bundle.path(name), wanted)]
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / f"{CONTROL}.onnx"
