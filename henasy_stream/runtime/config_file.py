@@ -77,4 +77,4 @@ def _scalar(value: Any) -> str:
 
 def _dumped(value: Any, *, allow_unicode: bool) -> str:
     flow = yaml.safe_dump(value, default_flow_style=True, allow_unicode=allow_unicode, width=sys.maxsize)
-    return flow.removesuffix("...\n").strip()
+    return flow.removesuffix("...\n").rstrip("\n")

@@ -50,7 +50,7 @@ def uncommented(text: str) -> str:
 
 @settings(max_examples=100, deadline=None)
 @given(_OPTIONS.map(lambda values: LiveOptions(**values)))
-@example(LiveOptions(record="\x85", queries=("\u2028", "Löffel", "a, b: #c")))
+@example(LiveOptions(record="\x85", queries=("\u2028", "Löffel", "a, b: #c"), weights="\xa0"))
 def test_what_is_written_is_what_is_read(options: LiveOptions) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "node.yaml"
