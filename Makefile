@@ -147,6 +147,7 @@ modelopt: $(MODELOPT)/.installed
 proof: $(STAMP)
 	@$(MAKE) --no-print-directory --keep-going $(PROOF_TOOLS:=/.installed) || echo "a tool could not be installed"
 	@$(MAKE) --no-print-directory proof-$(PROOF_SIZE)
+	@$(PY) export/page.py
 
 proof-demo:
 	@for weights in demo demo-causal; do for precision in fp32 fp16; do \
