@@ -87,7 +87,16 @@ def prove_bundle(
             forced, free, version = run_elsewhere(python, runtime, bundle.path(name), steps, dtypes, graph.state)
             parity = compare(steps, forced, free, HALF_TOLERANCE if half and name != "text" else TOLERANCE)
             empty, groups = (sum(step.empty[index] for step in steps) for index in (0, 1))
-            row = {**about, "graph": name, "case": case, "runtime": runtime, "version": version, **asdict(parity)}
+            precision = "fp32" if name == "text" else bundle.manifest.precision
+            row = {
+                **about,
+                "precision": precision,
+                "graph": name,
+                "case": case,
+                "runtime": runtime,
+                "version": version,
+                **asdict(parity),
+            }
             yield row | {"empty": round(empty / groups, 3) if groups else None, "holds": parity.holds}
         yield {**about, "runtime": runtime, **_control(bundle, step, runtime, python)}
         if spec.attention == "causal":

@@ -66,10 +66,17 @@ def show(title: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
 
 
 def keep(path: Path | None, rows: Sequence[Row]) -> None:
-    """Writes the rows to a file, if one is named."""
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(rows, indent=1) + "\n")
+    """Writes the rows to a file, if one is named, in the place of those that tell of the same."""
+    if path is None:
+        return
+    before = json.loads(path.read_text()) if path.exists() else []
+    found = {_told_of(row): row for row in (*before, *rows) if SKIPPED not in row}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([*(row for row in rows if SKIPPED in row), *found.values()], indent=1) + "\n")
+
+
+def _told_of(row: Row) -> tuple[Any, ...]:
+    return tuple(row.get(key) for key in ("bundle", "precision", "graph", "case", "runtime", "architecture", "control"))
 
 
 def _told(value: Any) -> str:

@@ -110,7 +110,7 @@ def _calibrate(path: Path, reference: Reference) -> None:
     record = record_causal if reference.spec.attention == "causal" else record_window
     with tempfile.TemporaryDirectory() as folder:
         pool = open_pool(Path(folder), reference.config, split="train", clips=CALIBRATION_CLIPS, seed=2)
-        clips = [[np.asarray(frame) for frame in clip] for clip in pool.frames]
+        clips = [[np.array(frame) for frame in clip] for clip in pool.frames]
     steps: list[Step] = [step for clip in clips for step in record(reference.step, clip, reference.spec.num_frames)]
     np.savez(path, **{name: np.concatenate([step.inputs[name] for step in steps]) for name in steps[0].inputs})
 

@@ -11,7 +11,7 @@ import pytest
 
 from export.bundle import Written
 from export.proof import CONTROL, build_all, holds, main, prove
-from export.proof_rows import SKIPPED
+from export.proof_rows import SKIPPED, keep
 from henasy_stream.errors import UserError
 
 BUILT = {"bundle": "demo", "graph": "window.onnx", "architecture": "SM86"}
@@ -65,3 +65,11 @@ def test_small_graphs_build_without_a_gpu(bundles: dict[str, Written]) -> None:
     found = prove(folders, Path(os.environ["HENASY_RTX_PYTHON"]), ["SM86"])
     assert holds(found)
     assert {row["graph"] for row in found} >= {"window.onnx", "causal.onnx", "text.onnx", "control.onnx"}
+
+
+def test_rows_take_the_place_of_those_that_tell_of_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    other = {**BUILT, "architecture": "SM89"}
+    keep(path, [{**BUILT, "seconds": 1}, other, {"tool": "tensorrt_rtx", SKIPPED: "not there"}])
+    keep(path, [{**BUILT, "seconds": 2}])
+    assert json.loads(path.read_text()) == [{**BUILT, "seconds": 2}, other]
