@@ -158,15 +158,15 @@ proof-demo:
 	@$(PROOF_RTX) $(PROOF_OUT)/demo*-fp* --json docs/results/rtx.json
 	@$(PROOF_TORCHTRT) --weights demo demo-causal --json docs/results/torch_tensorrt.json
 
-# The same with one architecture and fewer steps to export by, and without a way around a missing tool.
+# The same of the bundles that ship and of their like in half precision, with one architecture, and without a way around
+# a missing tool.
+SHIPPED := henasy_stream/weights/demo henasy_stream/weights/demo-causal
 proof-ci: $(PROOF_TOOLS:=/.installed)
-	@for weights in demo demo-causal; do for precision in fp32 fp16; do \
-	  $(PY) export/export.py --weights $$weights --precision $$precision --steps 8 \
-	    --out $(PROOF_OUT)/ci-$$weights-$$precision || exit; \
-	done; done
-	@$(PROOF_OPENVINO) --require $(PROOF_OUT)/ci-* --weights demo demo-causal
-	@$(PROOF_RTX) --require $(PROOF_OUT)/ci-* --architectures SM86
-	@HENASY_RTX_PYTHON=$(RTX)/bin/python OMP_NUM_THREADS=1 $(PY) -m pytest -rs tests/backends/test_tensorrt_build.py
+	@for weights in demo demo-causal; do \
+	  $(PY) export/export.py --weights $$weights --precision fp16 --steps 8 --out $(PROOF_OUT)/ci-$$weights || exit; \
+	done
+	@$(PROOF_OPENVINO) --require $(SHIPPED) $(PROOF_OUT)/ci-* --weights demo demo-causal
+	@$(PROOF_RTX) --require $(SHIPPED) $(PROOF_OUT)/ci-* --architectures SM86
 	@$(PROOF_TORCHTRT) --require --weights demo --precision fp32 --steps 2 --no-build
 
 # Eight bits for TensorRT: scores before and after, and builds.
