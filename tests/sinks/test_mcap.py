@@ -42,7 +42,7 @@ UNIX_NS = 1_700_000_000_000_000_000
 def record(path: Path, count: int = 3, **options: Any) -> list[Message]:
     """Steps and beats as a node sends them; returns the messages."""
     sent: list[Message] = []
-    builder, sink = MessageBuilder(synthetic.SPEC), McapSink(path, **options)
+    builder, sink = MessageBuilder(synthetic.SPEC, masks=True, frame=True), McapSink(path, **options)
     for i in range(count):
         perception = synthetic.perception(i)
         for batch in (builder.perception(perception), builder.heartbeat(synthetic.RUNNING)):
@@ -61,6 +61,14 @@ def channels(data: bytes) -> dict[str, list[Any]]:
     return found
 
 
+def whole_records(data: bytes) -> bool:
+    """Whether the file ends where a record does."""
+    at = 8
+    while at < len(data):
+        at += 9 + int.from_bytes(data[at + 1 : at + 9], "little")
+    return at == len(data)
+
+
 def image_messages(data: bytes, topic: str = IMAGE_TOPIC) -> list[Any]:
     return [TYPES.deserialize_cdr(m.data, schema.name) for schema, _, m in channels(data)[topic]]
 
@@ -77,7 +85,7 @@ def test_every_message_as_the_line_of_a_jsonl_record(tmp_path: Path) -> None:
         assert [m.sequence for _, _, m in found[topic]] == [m.seq for m in sent if m.topic == topic]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(synthetic.perceptions, min_size=1, max_size=3))
 def test_everything_fits_the_schema_that_stands_beside_it(perceptions: list[Perception]) -> None:
     out, builder = io.BytesIO(), MessageBuilder(synthetic.SPEC)
@@ -123,7 +131,10 @@ def test_foxglove_takes_the_schemas(tmp_path: Path) -> None:
     entries = channels((tmp_path / "r.mcap").read_bytes())
     schemas = {e[0][0].name: json.loads(e[0][0].data) for e in entries.values() if e[0][0].encoding == "jsonschema"}
     assert {name: plain_problem(schema) for name, schema in schemas.items()} == dict.fromkeys(
-        ("foxglove.ImageAnnotations", "henasy.Tracks", "henasy.Caption", "henasy.Meta", "henasy.Status")
+        (
+            "foxglove.ImageAnnotations",
+            *("henasy.Tracks", "henasy.Caption", "henasy.Masks", "henasy.Frame", "henasy.Meta", "henasy.Status"),
+        )
     )
     assert {"id", "label", "score", "box_xyxy", "hypotheses"} <= set(
         schemas["henasy.Tracks"]["properties"]["tracks"]["items"]["properties"]
@@ -350,6 +361,7 @@ def test_a_file_that_may_not_grow_can_be_read_up_to_there(tmp_path: Path) -> Non
         "--record file"
     ]
     assert path.stat().st_size <= 20_000
+    assert whole_records(path.read_bytes())
     with open_source(str(path)) as source:
         assert 1 < len(list(source)) < 30
 

@@ -61,7 +61,7 @@ def test_seconds_are_bounded() -> None:
     assert counts(b"".join(ring.mcap()))["henasy/1/tracks"] == 1
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 400_000), st.integers(1, 12))
 def test_bytes_are_bounded(max_bytes: int, count: int) -> None:
     ring = Ring(max_bytes=max_bytes)
