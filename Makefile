@@ -167,6 +167,7 @@ proof-ci: $(PROOF_TOOLS:=/.installed)
 	done
 	@$(PROOF_OPENVINO) --require $(SHIPPED) $(PROOF_OUT)/ci-* --weights demo demo-causal
 	@$(PROOF_RTX) --require $(SHIPPED) $(PROOF_OUT)/ci-* --architectures SM86
+	@HENASY_RTX_PYTHON=$(RTX)/bin/python OMP_NUM_THREADS=1 $(PY) -m pytest -rs tests/backends/test_tensorrt_build.py
 	@$(PROOF_TORCHTRT) --require --weights demo --precision fp32 --steps 2 --no-build
 
 # Eight bits for TensorRT: scores before and after, and builds.
