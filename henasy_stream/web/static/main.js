@@ -62,17 +62,19 @@ function greet(greeting) {
 function up() {
   document.body.dataset.link = "up";
   if ($("door").open) $("door").close();
-  status("good", "Connected", "");
+  status("good", "Connected");
+  flag("");
 }
 
 function down(reason) {
   document.body.dataset.link = "lost";
-  status("bad", "Connection lost", `${reason ? `${reason}; ` : ""}trying again`);
+  status("bad", "Connection lost");
+  flag(`Connection lost${reason ? `: ${reason}` : ""}; trying again`);
 }
 
 function locked(refused) {
   document.body.dataset.link = "locked";
-  status("warn", "Token needed", "");
+  status("warn", "Token needed");
   $("door-error").textContent = refused ? "That token is not right." : "";
   if (!$("door").open) $("door").showModal();
 }
@@ -80,22 +82,25 @@ function locked(refused) {
 function showState(state) {
   const words = { RUNNING: "Running", STARTING: "Starting", BUILDING: "Building", SOURCE_LOST: "Source lost", STALLED: "Stalled", STOPPING: "Stopping" };
   const looks = { RUNNING: state.reason ? "warn" : "good", SOURCE_LOST: "bad", STALLED: "bad" };
-  status(looks[state.state] ?? "warn", words[state.state], state.reason);
-  const trouble = state.state === "RUNNING" ? state.reason || notice : `${words[state.state]}${state.reason ? `: ${state.reason}` : ""}`;
-  $("flag").textContent = trouble ?? "";
-  $("flag").hidden = !trouble;
+  status(looks[state.state] ?? "warn", words[state.state]);
+  flag(state.state === "RUNNING" ? state.reason || notice : `${words[state.state]}${state.reason ? `: ${state.reason}` : ""}`);
   charts.add(state.sample);
   const held = player.hold >= 20 ? `, pictures held back ${Math.round(player.hold)} ms for their masks` : "";
   const others = state.viewers > 1 ? `, ${state.viewers} viewers` : "";
   $("link").textContent = `This page: ${Math.round(player.fps)} fps, ${state.missed_frames} missed${held}${others}`;
 }
 
-function status(look, word, why) {
-  const [, name, rest] = $("status").children;
+/** A line over the video, where something is wrong. */
+function flag(text) {
+  $("flag").textContent = text ?? "";
+  $("flag").hidden = !text;
+}
+
+function status(look, word) {
+  const name = $("status").querySelector("b");
   $("status").dataset.state = look;
   document.title = look === "good" ? "henasy-stream" : `${word} – henasy-stream`;
   if (name.textContent !== word) name.textContent = word;
-  if (rest.textContent !== why) rest.textContent = why;
 }
 
 // ---- painting
@@ -104,7 +109,7 @@ function paint() {
   const { frame, bitmap, result } = current, video = $("video");
   if (video.width !== bitmap.width || video.height !== bitmap.height) {
     Object.assign(video, { width: bitmap.width, height: bitmap.height });
-    $("stage").style.aspectRatio = `${bitmap.width} / ${bitmap.height}`;
+    $("stage").style.setProperty("--ratio", bitmap.width / bitmap.height);
   }
   $("blank").hidden = true;
   video.getContext("2d").drawImage(bitmap, 0, 0);
@@ -123,11 +128,18 @@ function paint() {
   }
 }
 
+/** Where the video stands inside the stage, as `object-fit: contain` places it, in CSS pixels. */
+function shownAt(frame) {
+  const { clientWidth, clientHeight } = $("stage"), scale = Math.min(clientWidth / frame.width, clientHeight / frame.height);
+  const width = frame.width * scale, height = frame.height * scale;
+  return { left: (clientWidth - width) / 2, top: (clientHeight - height) / 2, width, height };
+}
+
 function paintOverlay() {
   if (!current) return;
-  const { frame, result } = current, { context, width, height } = sized($("overlay"));
-  // As object-fit: contain places the video.
-  const ratio = window.devicePixelRatio || 1, scale = Math.min(width / frame.width, height / frame.height) * ratio;
+  const { frame, result } = current, overlay = $("overlay"), place = shownAt(frame);
+  for (const side of ["left", "top", "width", "height"]) overlay.style[side] = `${place[side]}px`;
+  const { context } = sized(overlay), scale = overlay.width / frame.width;
   context.canvas.dataset.result = overlayOn && result ? result.stamp_ns : "";
   drawOverlay(context, frame, overlayOn ? result : null, scale, chosen);
 }
@@ -205,10 +217,9 @@ narrow.onchange = () => link.want({ size: narrow.matches ? "small" : "full" });
 /** A click on an entity chooses it, the smallest where several lie over each other. */
 $("stage").onclick = (event) => {
   if (!current?.result || !overlayOn) return;
-  const { frame, result } = current, { left, top, width, height } = $("video").getBoundingClientRect();
-  const scale = Math.min(width / frame.width, height / frame.height);
-  const x = (event.clientX - left - (width - frame.width * scale) / 2) / scale;
-  const y = (event.clientY - top - (height - frame.height * scale) / 2) / scale;
+  const { frame, result } = current, { left, top } = $("stage").getBoundingClientRect(), place = shownAt(frame);
+  const scale = place.width / frame.width;
+  const x = (event.clientX - left - place.left) / scale, y = (event.clientY - top - place.top) / scale;
   const area = ({ box_xyxy: [x0, y0, x1, y1] }) => (x1 - x0) * (y1 - y0);
   const hit = result.tracks.filter((t) => t.state !== "removed" && t.state !== "lost")
     .filter(({ box_xyxy: [x0, y0, x1, y1] }) => x >= x0 && x < x1 && y >= y0 && y < y1)
