@@ -176,7 +176,7 @@ def test_a_folder_that_takes_no_engine_is_one_line(
     [
         (("--compute-capability", "8.7"), "7.5, 8.0, 8.6, 8.9, 12.0, 12.1, not for 8.7"),
         (("--compute-capability", "eight"), "give one as in 8.6"),
-        (("--weights", "demo-causal"), "--precision fp16 --out bundle/"),
+        (("--weights", "lavila"), "--precision fp16 --out bundle/"),
         (("--weights", "demmo"), "did you mean demo?"),
         (("--flavour", "tensorrt"), "TensorRT is not installed"),
     ],
