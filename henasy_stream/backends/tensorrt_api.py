@@ -50,7 +50,6 @@ def build_engine(
         target = trt.ComputeCapability.__members__.get(architecture(capability), trt.ComputeCapability.CURRENT)
         config.num_compute_capabilities = 1
         config.set_compute_capability(target, 0)
-        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # without it a step may not be recorded
     monitor = _make_monitor(trt, phases)  # must outlive the build
     config.progress_monitor = monitor
     _fix_shapes(builder, network, config)
@@ -67,10 +66,12 @@ class OpenEngine:
 
     recordable: whether a step in a stream, given by its handle, can be recorded as a CUDA graph.
     keep_kernels: call it when all has run once; what the runtime has compiled is then there at the next start.
+    held: what it was made with, which must live as long.
     """
 
     engine: Any
     context: Any
+    held: tuple[Any, ...]
     recordable: Callable[[int], bool]
     keep_kernels: Callable[[], None]
 
@@ -88,11 +89,12 @@ def open_engine(flavour: Flavour, path: Path, rebuild: str) -> OpenEngine:
     """
     trt = flavour.module
     log = _make_log(trt)
-    engine = trt.Runtime(log).deserialize_cuda_engine(path.read_bytes())
+    runtime = trt.Runtime(log)
+    engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         raise UserError(f"{flavour.called} does not load {path}: {_first(log.errors)}; {rebuild}")
     if not flavour.is_rtx:
-        context = engine.create_execution_context()
+        config, context = None, engine.create_execution_context()
         keep, recordable = _nothing, _always
     else:
         config = engine.create_runtime_config()
@@ -101,7 +103,8 @@ def open_engine(flavour: Flavour, path: Path, rebuild: str) -> OpenEngine:
         recordable = context and context.is_stream_capturable
     if context is None:
         raise UserError(f"{flavour.called} cannot execute {path}: {_first(log.errors)}")
-    return OpenEngine(engine=engine, context=context, recordable=recordable, keep_kernels=keep)
+    held = (log, runtime, config)
+    return OpenEngine(engine=engine, context=context, held=held, recordable=recordable, keep_kernels=keep)
 
 
 def _kernel_cache(config: Any, file: Path) -> Callable[[], None]:
