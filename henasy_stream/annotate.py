@@ -16,7 +16,7 @@ from henasy_stream.types import Caption, Frame, Perception, Track, UInt8Array
 
 _MASK = 0.5
 _LOST = 0.4
-_LOST_SHOWN_S = 2.0  # after that the box would hang in an empty place
+LOST_SHOWN_S = 2.0  # after that the box would hang in an empty place
 _WHITE, _GREY = (255, 255, 255), (205, 205, 210)
 
 _Place = tuple[int, int, int, int]  # left, top, right, bottom
@@ -69,7 +69,7 @@ def annotate(
 
 
 def _long_lost(track: Track, now_ns: int) -> bool:
-    return track.state == "lost" and now_ns - track.last_seen_ns > _LOST_SHOWN_S * 1e9
+    return track.state == "lost" and now_ns - track.last_seen_ns > LOST_SHOWN_S * 1e9
 
 
 def _draw_masks(image: UInt8Array, tracks: list[Track], perception: Perception, strength: float, line: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from henasy_stream._palette import Colour, colour_of, text_colour
+from henasy_stream.annotate import LOST_SHOWN_S
 from henasy_stream.sinks import messages
 
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -58,6 +59,8 @@ def image_annotations(
 ) -> dict[str, Any]:
     """Boxes with label, id and probability, lines for relations, and the caption at the lower left.
 
+    What is lost is shown fainter, and for as long as in the annotated video.
+
     Args:
         tracks: of one hop; None from a model without entities.
         caption: of the action going on, if there is one.
@@ -66,28 +69,35 @@ def image_annotations(
     """
     stamp = _time(stamp_ns)
     font = max(12, round(height * 0.03))
+    points, texts = ([], []) if tracks is None else _of_tracks(tracks, stamp, font)
+    if caption is not None:
+        at = (font / 2, height - font / 2 if height else 1.5 * font)
+        texts.append(_text(stamp, at, f"{caption.text} {caption.score:.0%}", 1.3 * font, _DARK, 0.7))
+    return {"circles": [], "points": points, "texts": texts}
+
+
+def _of_tracks(message: messages.Tracks, stamp: dict[str, int], font: int) -> tuple[list[Any], list[Any]]:
+    """Points and texts of what is seen, and of what is lost for not too long."""
     points, texts = [], []
     centres: dict[int, tuple[float, float]] = {}
-    for track in tracks.tracks if tracks is not None else ():
-        if track.state == "removed":
+    for track in message.tracks:
+        lost = track.state == "lost"
+        if track.state == "removed" or (lost and message.stamp_ns - track.last_seen_ns > LOST_SHOWN_S * 1e9):
             continue
         x0, y0, x1, y1 = track.box_xyxy
         centres[track.id] = ((x0 + x1) / 2, (y0 + y1) / 2)
-        colour, strength = colour_of(track.id), _LOST if track.state == "lost" else 1.0
+        colour, strength = colour_of(track.id), _LOST if lost else 1.0
         corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
         points.append(_points(stamp, _LINE_LOOP, corners, colour, strength, thickness=max(1, font / 6)))
-        told = f"{track.query or track.label} {track.id} {track.label_score:.0%}"
+        told = f"{track.query or track.label} {track.id} {'lost' if lost else f'{track.label_score:.0%}'}"
         texts.append(_text(stamp, (x0, max(y0, font)), told, font, colour, strength))
-    for relation in tracks.relations if tracks is not None else ():
+    for relation in message.relations:
         ends = [centres[i] for i in (relation.subject_id, relation.object_id) if i in centres]
         if len(ends) == 2:
             points.append(_points(stamp, _LINE_LIST, ends, _WHITE, 1.0, thickness=max(1, font / 10)))
             middle = ((ends[0][0] + ends[1][0]) / 2, (ends[0][1] + ends[1][1]) / 2)
             texts.append(_text(stamp, middle, relation.predicate, font, _DARK, 0.7))
-    if caption is not None:
-        at = (font / 2, height - font / 2 if height else 1.5 * font)
-        texts.append(_text(stamp, at, f"{caption.text} {caption.score:.0%}", 1.3 * font, _DARK, 0.7))
-    return {"circles": [], "points": points, "texts": texts}
+    return points, texts
 
 
 def image_annotations_schema() -> dict[str, Any]:

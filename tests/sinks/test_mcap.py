@@ -22,11 +22,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from henasy_stream.errors import UserError
-from henasy_stream.sinks import convert, mcap, wire
+from henasy_stream.sinks import convert, foxglove, mcap, wire
 from henasy_stream.sinks.builder import MessageBuilder
 from henasy_stream.sinks.mcap import McapSink
 from henasy_stream.sinks.mcap_stream import ANNOTATIONS_TOPIC, IMAGE_TOPIC, MASKS_TOPIC, McapStream, Timeline
-from henasy_stream.sinks.messages import Message
+from henasy_stream.sinks.messages import Message, Tracks
 from henasy_stream.sources import open_source
 from henasy_stream.types import Frame, Perception
 from tests.sinks import synthetic
@@ -157,6 +157,19 @@ def test_boxes_labels_relations_and_the_caption_are_annotations(tmp_path: Path) 
     assert line["type"] == 4
     assert [text["text"] for text in drawn["texts"]] == ["cup 1 75%", "knife 2 75%", "picks up", "picks up a cup 62%"]
     assert all(0 <= text["position"]["y"] <= synthetic.HEIGHT for text in drawn["texts"])
+
+
+def test_what_is_lost_is_told_and_soon_left_out() -> None:
+    tracks = (
+        synthetic.track(1, state="lost", last_seen_ns=3 * synthetic.PERIOD_NS),
+        synthetic.track(2, state="lost", last_seen_ns=-1_000_000_000),
+        synthetic.track(4, state="removed"),
+    )
+    (message,) = MessageBuilder(synthetic.SPEC).perception(synthetic.perception(tracks=tracks, caption=None))
+    assert isinstance(message, Tracks)
+    drawn = foxglove.image_annotations(message, None, UNIX_NS, synthetic.HEIGHT)
+    assert [text["text"] for text in drawn["texts"]] == ["cup 1 lost"]
+    assert drawn["points"][0]["outline_color"]["a"] == 0.4
 
 
 def test_frames_and_masks_are_messages_of_ros(tmp_path: Path) -> None:
