@@ -87,7 +87,7 @@ def _assemble(options: LiveOptions, reporter: Reporter, service: ServiceManager,
     source = stack.enter_context(open_source(uri, camera=camera))
     publishers = open_publishers(options, stack, reporter.warn)
     control = _open_control(options, stack)
-    page = _open_page(options, stack)
+    page = _open_page(options, stack, reporter)
     builder = MessageBuilder(source=source.uri, masks=options.publish_masks, frame=options.publish_frames)
     with Building(reporter, source, builder, publishers.sinks, service) as building:
         tell = partial(reporter.say, "weights")
@@ -217,14 +217,14 @@ def _open_control(options: LiveOptions, stack: ExitStack) -> ControlSocket | Non
     return control
 
 
-def _open_page(options: LiveOptions, stack: ExitStack) -> LivePage | None:
+def _open_page(options: LiveOptions, stack: ExitStack, reporter: Reporter) -> LivePage | None:
     if not options.view:
         if options.view_address is not None:
             raise UserError("--view-address: no page is served; add --view")
         return None
     from henasy_stream.runtime.viewing import open_page
 
-    page = open_page(options)
+    page = open_page(options, reporter.warn)
     stack.callback(page.close)
     return page
 

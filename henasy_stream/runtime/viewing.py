@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 _TEXT_BROWSERS = ("lynx", "w3m", "links", "elinks", "www-browser")
 
 
-def open_page(options: LiveOptions) -> LivePage:
+def open_page(options: LiveOptions, report: Callable[[str], None]) -> LivePage:
     """The page, listening.
 
     Raises:
         UserError: the address makes no sense, is taken, or is not one of this machine.
     """
-    return LivePage(parse_address(options.view_address or str(DEFAULT_PORT)))
+    return LivePage(parse_address(options.view_address or str(DEFAULT_PORT)), report=report)
 
 
 def show_node(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from henasy_stream.preprocess import Rotation
 from henasy_stream.web.address import Address, listen
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from henasy_stream.types import Frame, ModelSpec, Perception
 
 _END_S = 3.0
+_MOST_TOLD = 5
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +45,21 @@ class LivePage:
     Args:
         address: from `parse_address`.
         session: name of this run, by which a browser knows that the node was started again; random when None.
+        report: takes a line for the user when something fails inside; each kind of failure is told once.
 
     Raises:
         UserError: the port is taken, or the address is not one of this machine.
     """
 
-    def __init__(self, address: Address, *, session: str | None = None) -> None:
+    def __init__(
+        self, address: Address, *, session: str | None = None, report: Callable[[str], None] = _log.error
+    ) -> None:
         listener = listen(address)
         self.address = replace(address, port=listener.getsockname()[1])
+        self._report = report
+        self._told: set[str] = set()
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(self._failed)
         self._mailbox = Mailbox(self._wake)
         self._server = Server(self.address, self._mailbox, session or secrets.token_hex(8))
         self._tapped = False
@@ -88,6 +98,13 @@ class LivePage:
         self._thread.join(_END_S)
         if not self._thread.is_alive():
             self._loop.close()
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        what = context["message"] if error is None else f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if what not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(what)
+            self._report(f"page: {what}; the node goes on")
 
     def _wake(self) -> None:
         self._call(self._server.take)

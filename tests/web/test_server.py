@@ -383,6 +383,28 @@ def test_viewers_are_told_when_the_node_stops(film: Film) -> None:
         socket.create_connection(("127.0.0.1", made.address.port), timeout=2)
 
 
+def test_a_failure_inside_is_told_once_and_the_page_goes_on(film: Film) -> None:
+    told: list[str] = []
+    with served(report=told.append) as made:
+        theatre = Theatre(made, film)
+        broken = replace(film.perception(0), tracks=(None,))  # type: ignore[arg-type]
+        for _ in range(20):
+            made.write(broken)
+
+        async def call() -> None:
+            async with dial(made) as connection:
+                await connection.send(HELLO)
+                caller = Caller(connection)
+                await caller.hear_until(lambda head: head["t"] == "result")
+                await caller.hear_until(lambda head: head["t"] == "frame")
+
+        asyncio.run(call())
+        theatre.close()
+    assert len(told) == 1
+    assert told[0].startswith("page: AttributeError")
+    assert told[0].endswith("the node goes on")
+
+
 def test_a_viewer_that_stalls_does_not_hold_up_the_end(film: Film) -> None:
     async def call(made: LivePage) -> float:
         async with dial(made) as connection:
