@@ -244,8 +244,10 @@ def main(argv: Sequence[str]) -> int:
         if options.worker is not None:
             return _worker(options)
         about = describe(options.device)
-        from export.gpu_forms import FORMS
-
+        try:
+            from export.gpu_forms import FORMS
+        except ImportError as error:
+            raise UserError(f"{error.name} is not installed: pip install 'henasy-stream[torch]'") from None
         if options.list:
             print("\n".join(FORMS))
             return 0

@@ -95,6 +95,9 @@ class TensorRTBackend:
         self._arrays = {port.name: self._allocate(port, host=True) for port in ports}
         for name, array in self._arrays.items():
             self._bind(name, array)
+        for port in self._graph.inputs:
+            if _shape(port) != port.shape:  # for any number of streams; here it is one
+                self._context.set_input_shape(port.name, _shape(port))
         self._last = _Side(arrays={})
         self._records = True
         self._kept = False
@@ -191,9 +194,13 @@ class TensorRTBackend:
         return replace(state, frames=saved.frames, filled=saved.filled)
 
     def _allocate(self, port: Port, *, host: bool = False) -> Array:
-        shape = tuple(size if isinstance(size, int) else 1 for size in port.shape)
-        return Array(self._driver, shape, port.dtype, host=host)
+        return Array(self._driver, _shape(port), port.dtype, host=host)
 
     def _bind(self, name: str, array: Array) -> None:
         if not self._context.set_tensor_address(name, array.address):
             raise UserError(f"the engine of {self.spec.model_id} has no tensor {name!r}; build it again with --force")
+
+
+def _shape(port: Port) -> tuple[int, ...]:
+    """With one in place of a number that may change."""
+    return tuple(size if isinstance(size, int) else 1 for size in port.shape)
