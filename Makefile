@@ -151,8 +151,8 @@ proof: $(STAMP)
 
 proof-demo:
 	@for weights in demo demo-causal; do for precision in fp32 fp16; do \
-	  $(PY) export/export.py --weights $$weights --precision $$precision --out $(PROOF_OUT)/$$weights-$$precision \
-	    --json docs/results/export.json || exit; \
+	  $(PY) export/export.py --weights $$weights --precision $$precision --parts \
+	    --out $(PROOF_OUT)/$$weights-$$precision --json docs/results/export.json || exit; \
 	done; done
 	@$(PROOF_OPENVINO) $(PROOF_OUT)/demo*-fp* --weights demo demo-causal --json docs/results/openvino.json
 	@$(PROOF_RTX) $(PROOF_OUT)/demo*-fp* --json docs/results/rtx.json
