@@ -7,7 +7,7 @@ import io
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,11 +105,12 @@ class Ring:
         out = _Pieces()
         return _mcap(self._snapshot(), McapStream(out), out)
 
-    def mp4(self, path: str | Path) -> int:
+    def mp4(self, path: str | Path, progress: Callable[[int, int], None] | None = None) -> int:
         """Writes the held frames, annotated, into a video file; returns how many.
 
         Args:
             path: of the file, which is replaced; the suffix chooses the format as for `VideoSink`.
+            progress: called with the frames that are written, and all, after each.
 
         Raises:
             UserError: no frame is held, or the file cannot be written there.
@@ -122,8 +123,10 @@ class Ring:
         problems: list[str] = []
         sink = VideoSink(path, on_problem=problems.append)
         try:
-            for moment in moments:
+            for done, moment in enumerate(moments, 1):
                 sink.write(_with_picture(moment))
+                if progress is not None:
+                    progress(done, len(moments))
         finally:
             sink.close()
         if problems:

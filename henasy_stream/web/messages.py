@@ -171,6 +171,13 @@ class Saved(Head, frozen=True, kw_only=True, tag="saved"):
     error: str | None = None
 
 
+class Making(Head, frozen=True, kw_only=True, tag="making"):
+    """The file is being made: so many frames of all are in it."""
+
+    done: int
+    total: int
+
+
 class Piece(Head, frozen=True, kw_only=True, tag="piece"):
     """The payload is the next part of a file."""
 

@@ -26,7 +26,7 @@ KEPT_S = 30.0
 FPS = 15.0
 """Frames a second that are kept at most; those that a viewer sees are encoded already."""
 _PIECE_BYTES = 256 * 1024
-_ASK_S = 10.0
+_ASK_S, _TELL_S = 10.0, 0.4
 
 
 def formats() -> tuple[str, ...]:
@@ -39,6 +39,8 @@ class Recorder:
 
     def __init__(self, spec: ModelSpec, source: str, session: str, encoder: Encoder) -> None:
         self.saving = asyncio.Lock()
+        self.progress = (0, 0)
+        """Frames that are in the file being made, and all."""
         self.worker = ThreadPoolExecutor(1, "henasy-page-save", initializer=yield_to_others)
         self._ring = Ring(seconds=KEPT_S)
         self._builder = MessageBuilder(spec, session=session, source=source)
@@ -73,7 +75,7 @@ class Recorder:
             return
         with tempfile.TemporaryDirectory(prefix="henasy-") as folder:
             file = Path(folder) / "last.mp4"
-            self._ring.mp4(file)
+            self._ring.mp4(file, self._advance)
             with file.open("rb") as stream:
                 while piece := stream.read(_PIECE_BYTES):
                     yield piece
@@ -82,6 +84,9 @@ class Recorder:
         """Lets go of everything."""
         self.worker.shutdown(wait=False, cancel_futures=True)
         self._ring.close()
+
+    def _advance(self, done: int, total: int) -> None:
+        self.progress = (done, total)
 
     async def _keep(self, perception: Perception) -> None:
         self._ring.write(perception, await self._encoder.encoded(perception.frame, "source"))
@@ -101,10 +106,20 @@ async def save(connection: ServerConnection, recorder: Recorder | None) -> None:
         if recorder.saving.locked():
             raise UserError("another viewer's file is being made; try again in a moment")
         async with recorder.saving:
-            loop, pieces = asyncio.get_running_loop(), recorder.pieces(wish.format)
-            while piece := await loop.run_in_executor(recorder.worker, next, pieces, b""):
+            recorder.progress = (0, 0)
+            pieces = recorder.pieces(wish.format)
+            while piece := await _next(pieces, recorder, connection):
                 await connection.send(messages.pack(messages.Piece(), piece))
                 size += len(piece)
     except (asyncio.TimeoutError, ValueError, OSError) as problem:  # a UserError is a ValueError
         error = " ".join(str(problem).split())[:300] or "no answer in time"
     await connection.send(messages.pack(messages.Saved(size=size, error=error)))
+
+
+async def _next(pieces: Iterator[bytes], recorder: Recorder, connection: ServerConnection) -> bytes:
+    """The next piece, empty at the end; while it is being made the other side is told how far that is."""
+    piece = asyncio.get_running_loop().run_in_executor(recorder.worker, next, pieces, b"")
+    while not (await asyncio.wait([piece], timeout=_TELL_S))[0]:
+        done, total = recorder.progress
+        await connection.send(messages.pack(messages.Making(done=done, total=total)))
+    return piece.result()

@@ -135,3 +135,10 @@ def test_close_lets_go() -> None:
     ring.close()
     assert ring.held_bytes == 0
     assert counts(b"".join(ring.mcap())) == {}
+
+
+def test_mp4_tells_how_far_it_is(tmp_path: Path) -> None:
+    ring, told = Ring(), []
+    fill(ring, 4)
+    ring.mp4(tmp_path / "out.mp4", lambda done, total: told.append((done, total)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]

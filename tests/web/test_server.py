@@ -325,6 +325,8 @@ def test_the_last_seconds_come_as_a_video(shown: LivePage, tmp_path: Any) -> Non
                     assert head["error"] is None
                     assert head["size"] == len(whole)
                     return whole
+                if head["t"] == "making":
+                    assert 0 <= head["done"] <= head["total"]
                 whole += piece
 
     path = tmp_path / "last.mp4"

@@ -66,7 +66,9 @@ export class Saver {
     };
     socket.onmessage = (event) => {
       const { head, bytes } = this.link.split(event.data);
-      if (head.t === "piece") {
+      if (head.t === "making") {
+        this.show(`Making the file${head.total ? `, ${Math.round((100 * head.done) / head.total)}%` : ""}`, true);
+      } else if (head.t === "piece") {
         pieces.push(bytes);
         size += bytes.length;
         this.show(`Saving, ${(size / 1e6).toFixed(1)} MB`, true);
