@@ -173,10 +173,11 @@ proof-ci: $(PROOF_TOOLS:=/.installed)
 # Eight bits for TensorRT: scores before and after, and builds.
 proof-quantised: $(MODELOPT)/.installed $(RTX)/.installed
 	@rm -rf $(PROOF_OUT)/quantised && mkdir -p $(PROOF_OUT)/quantised
-	@for mode in int8 fp8; do \
-	  $(PY) export/quantise_tensorrt.py henasy_stream/weights/demo --weights demo --mode $$mode \
-	    --modelopt $(MODELOPT)/bin/python --out $(PROOF_OUT)/quantised/$$mode --json docs/results/modelopt.json || exit; \
-	done
+	@for weights in demo demo-causal; do for mode in int8 fp8; do \
+	  $(PY) export/quantise_tensorrt.py henasy_stream/weights/$$weights --weights $$weights --mode $$mode \
+	    --modelopt $(MODELOPT)/bin/python --out $(PROOF_OUT)/quantised/$$weights-$$mode \
+	    --json docs/results/modelopt.json || exit; \
+	done; done
 	@$(PROOF_RTX) $(PROOF_OUT)/quantised/* --json docs/results/rtx-quantised.json
 
 proof-base:
