@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from henasy_stream import doctor
-from henasy_stream.checks import cameras, machine, ros, runtimes
+from henasy_stream.checks import cameras, jetson, machine, ros, runtimes
 from henasy_stream.checks.finding import Check, Finding, Mark, isolated
 from henasy_stream.live import build_parser
 from henasy_stream.loading import candidates
@@ -287,6 +287,23 @@ def test_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, mark
     found = runtimes.gpu()
     assert found[0].mark == mark
     assert text in found[0].text
+
+
+def test_a_jetson_in_a_slow_mode(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From documented formats: no Jetson was at hand."""
+    assert jetson.jetson(tmp_path / "model") == []
+    (tmp_path / "model").write_bytes(b"NVIDIA Jetson Orin Nano Developer Kit\0")
+    (tmp_path / "release").write_text("# R36 (release), REVISION: 4.0, GCID: 37537400, BOARD: generic, EABI: aarch64\n")
+    program = tmp_path / "nvpmodel"
+    program.write_text("#!/bin/sh\necho 'NV Power Mode: 15W'\necho 0\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    board, mode = jetson.jetson(tmp_path / "model", tmp_path / "release")
+    assert board.text == "NVIDIA Jetson Orin Nano Developer Kit, L4T R36.4.0"
+    assert (mode.mark, mode.text) == ("note", "power mode 15W: slower than it can be")
+    assert mode.remedy.startswith("sudo nvpmodel")
+    program.write_text("#!/bin/sh\necho 'NV Power Mode: MAXN_SUPER'\necho 2\n")
+    assert jetson.jetson(tmp_path / "model", tmp_path / "release")[1].mark == "ok"
 
 
 def test_libraries_that_are_missing_or_overwrite_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 
 from henasy_stream import __version__
 from henasy_stream.checks.finding import Finding
+from henasy_stream.checks.jetson import jetson
 
 _STEPS = 5
 _PACKAGE = "henasy-stream"
@@ -92,19 +92,17 @@ def backend(name: str) -> list[Finding]:
 
 def gpu() -> list[Finding]:
     """Which NVIDIA GPUs the driver shows."""
-    model = Path("/proc/device-tree/model")
-    board = model.read_text(errors="replace").strip("\0 \n") if model.is_file() else ""
-    jetson = [Finding(about="gpu", text=board)] if "NVIDIA" in board else []
+    board = jetson()
     program = shutil.which("nvidia-smi")
     if program is None:
-        return jetson or [Finding(about="gpu", text="none seen (no nvidia-smi); the network runs on the CPU")]
+        return board or [Finding(about="gpu", text="none seen (no nvidia-smi); the network runs on the CPU")]
     query = "--query-gpu=name,driver_version,memory.total"
     asked = subprocess.run([program, query, "--format=csv,noheader"], capture_output=True, text=True, check=False)
     lines = [line.strip() for line in asked.stdout.splitlines() if line.strip()]
     if asked.returncode != 0 or not lines:
         text = f"nvidia-smi fails: {' '.join((asked.stdout + asked.stderr).split())[:160]}"
-        return [*jetson, Finding(mark="note", about="gpu", text=text, remedy="install or reload NVIDIA's driver")]
-    return [*jetson, *(Finding(about="gpu", text=line) for line in lines)]
+        return [*board, Finding(mark="note", about="gpu", text=text, remedy="install or reload NVIDIA's driver")]
+    return [*board, *(Finding(about="gpu", text=line) for line in lines)]
 
 
 def _node_remedy(text: str) -> str:
