@@ -19,7 +19,7 @@ from henasy_stream.sources.images import MAX_PIXELS, UnreadableImage, decode_sto
 from henasy_stream.types import UInt8Array
 
 _Pixels = npt.NDArray[Any]
-_Data = bytes | bytearray | memoryview | UInt8Array
+_Data = Any  # bytes, array.array as rclpy has it, a NumPy array of bytes: what has a buffer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +92,9 @@ _ENCODINGS: dict[str, _Packed | _Planar] = {
     **{f"rgba{bits}": _Packed(convert=_by(cv2.COLOR_RGBA2RGB), channels=4, bits=bits) for bits in (8, 16)},
     **{f"bgra{bits}": _Packed(convert=_BGRA, channels=4, bits=bits) for bits in (8, 16)},
     # OpenCV's type names say nothing of colours; what has three or four is blue first, by OpenCV's custom.
-    **{f"{bits}uc1": _Packed(convert=_GREY, bits=bits) for bits in (8, 16)},
-    **{f"{bits}uc3": _Packed(convert=_BGR, channels=3, bits=bits) for bits in (8, 16)},
-    **{f"{bits}uc4": _Packed(convert=_BGRA, channels=4, bits=bits) for bits in (8, 16)},
+    "8UC1": _Packed(convert=_GREY),
+    **{f"{bits}UC3": _Packed(convert=_BGR, channels=3, bits=bits) for bits in (8, 16)},
+    **{f"{bits}UC4": _Packed(convert=_BGRA, channels=4, bits=bits) for bits in (8, 16)},
     **dict.fromkeys(("yuv422", "uyvy"), _UYVY),
     **dict.fromkeys(("yuv422_yuy2", "yuyv"), _YUYV),
     "nv12": _Planar(convert=_nv(cv2.COLOR_YUV2RGB_NV12)),
@@ -102,13 +102,16 @@ _ENCODINGS: dict[str, _Packed | _Planar] = {
     "nv24": _Planar(convert=_nv24, colour=2, even=False),
 }
 ENCODINGS: tuple[str, ...] = tuple(_ENCODINGS)
-"""The encodings that `image_to_rgb` knows, in small letters."""
+"""The encodings that `image_to_rgb` knows."""
+
+_BY_NAME = {name.lower(): layout for name, layout in _ENCODINGS.items()}
 
 # OpenCV fills up a JPEG that is cut off with grey and says nothing.
 _JPEG_BEGIN, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PADDING = 4096  # cameras may fill up a file behind its end
 
-_NO_PICTURES = ("8uc2", "16uc2", "8sc", "16sc", "32sc", "32fc", "64fc")
+_NO_PICTURES = ("8uc2", "16uc1", "16uc2", "8sc", "16sc", "32sc", "32fc", "64fc")  # 16UC1: millimetres
+_MOST_BYTES = 64_000_000
 
 
 def image_to_rgb(
@@ -128,12 +131,13 @@ def image_to_rgb(
         RGB, (height, width, 3) uint8, contiguous and the caller's own.
 
     Raises:
-        UnreadableImage: an encoding that is unknown or shows no picture, no pixels or over 100 million, rows longer
-            than `step`, an odd size where pixels share colours, or fewer bytes than all that says.
+        UnreadableImage: an encoding that is unknown or shows no picture, no pixels or 100 million, rows longer
+            than `step`, an odd size where pixels share colours, fewer bytes than all that says, or data that is no
+            bytes.
     """
     layout = _layout(encoding)
     _check_size(encoding, layout, width, height, step)
-    view = np.frombuffer(data, np.uint8) if not isinstance(data, np.ndarray) else data.reshape(-1)
+    view = _bytes(data)
     row_bytes = width * layout.pixel_bytes
     if isinstance(layout, _Planar):
         whole = step * height + round(step * height * layout.colour)
@@ -163,14 +167,17 @@ def compressed_to_rgb(format: str, data: _Data) -> UInt8Array:
         RGB, (H, W, 3) uint8.
 
     Raises:
-        UnreadableImage: a depth image, bytes that are no such file, or over 100 million pixels.
+        UnreadableImage: a depth image, bytes that are no such file, that are cut short, over 64 MB of them, or over
+            100 million pixels.
     """
     encoding, _, compression = (part.strip().lower() for part in format.partition(";"))
     if "compresseddepth" in format.lower() or encoding.startswith(_NO_PICTURES):
         raise UnreadableImage(f"format {format[:80]!r} holds depth or other measurements, no picture")
-    raw = np.frombuffer(data, np.uint8)
+    raw = _bytes(data)
+    if raw.size > _MOST_BYTES:
+        raise UnreadableImage(f"{raw.size / 1e6:.0f} MB of compressed data, at most {_MOST_BYTES / 1e6:.0f} are taken")
     if raw[:2].tobytes() == _JPEG_BEGIN and _JPEG_END not in raw[-_PADDING:].tobytes():
-        raise UnreadableImage(f"a JPEG of {raw.size} bytes that has no end: it was cut off")
+        raise UnreadableImage(f"a JPEG of {raw.size} bytes that has no end: cut short")
     rgb = decode_stored(raw, f"compressed image of format {format[:80]!r}")
     if encoding.startswith("bayer_") and compression:  # the mosaic itself was compressed, as a grey picture
         layout = _layout(encoding)
@@ -180,10 +187,19 @@ def compressed_to_rgb(format: str, data: _Data) -> UInt8Array:
     return np.ascontiguousarray(rgb[:, :, ::-1]) if "compressed rgb" in compression else rgb
 
 
+def _bytes(data: _Data) -> UInt8Array:
+    if isinstance(data, np.ndarray):
+        return data.reshape(-1)
+    try:
+        return np.frombuffer(data, np.uint8)
+    except (TypeError, ValueError) as error:
+        raise UnreadableImage(f"the image's data is no bytes ({error})") from error
+
+
 def _layout(encoding: str) -> _Packed | _Planar:
     name = encoding.lower()
-    if name in _ENCODINGS:
-        return _ENCODINGS[name]
+    if name in _BY_NAME:
+        return _BY_NAME[name]
     told = repr(encoding[:40])
     if name.startswith(_NO_PICTURES):
         raise UnreadableImage(f"encoding {told} holds depth or other measurements, no picture")
@@ -195,9 +211,10 @@ def _layout(encoding: str) -> _Packed | _Planar:
 def _check_size(encoding: str, layout: _Packed | _Planar, width: int, height: int, step: int) -> None:
     size = f"{width}x{height} of {encoding}"
     if width < 1 or height < 1:
-        raise UnreadableImage(f"{size}: there is no pixel in it")
-    if width * height > MAX_PIXELS:
-        raise UnreadableImage(f"{size}: over {MAX_PIXELS // 1_000_000} million pixels; scale it down first")
+        raise UnreadableImage(f"{size}: it has no pixels")
+    if width * height >= MAX_PIXELS:
+        most = f"fewer than {MAX_PIXELS // 1_000_000} million are taken"
+        raise UnreadableImage(f"{size}: {width * height / 1e6:.0f} million pixels, {most}; publish a smaller one")
     if step < width * layout.pixel_bytes:
         raise UnreadableImage(
             f"{size}: step is {step} bytes, but a row of {width} pixels has {width * layout.pixel_bytes}"
@@ -209,7 +226,7 @@ def _check_size(encoding: str, layout: _Packed | _Planar, width: int, height: in
 
 def _check_length(encoding: str, width: int, height: int, found: int, needed: int) -> None:
     if found < needed:
-        raise UnreadableImage(f"{width}x{height} of {encoding}: {found} bytes of data, but it takes {needed}")
+        raise UnreadableImage(f"{width}x{height} of {encoding}: {found} bytes of data, it takes {needed}: cut short")
 
 
 def _values(rows: UInt8Array, layout: _Packed, width: int, is_bigendian: bool) -> UInt8Array:

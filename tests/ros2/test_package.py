@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 import yaml
-from henasy_stream_ros.encodings import ENCODINGS
 from henasy_stream_ros.parameters import BY_NAME
 
 from henasy_stream import __version__
 from henasy_stream.ros.topics import DEBUG_IMAGE, NODE, TOPICS
+from henasy_stream.sources.ros_images import ENCODINGS
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "ros2_ws" / "src" / "henasy_stream"

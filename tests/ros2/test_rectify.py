@@ -10,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from henasy_stream_ros.encodings import ImageError
 from henasy_stream_ros.rectify import Lens, Rectifier, sent_box
 
+from henasy_stream.sources.images import UnreadableImage
 from henasy_stream.types import Frame, Perception, Track
 
 SIZE = (320, 240)
@@ -108,7 +108,7 @@ def test_before_a_camera_info_nothing_is_moved():
     rectifier = Rectifier("/head/camera_info")
     index = np.ones((4, 4), np.uint8)
     assert rectifier.index_back(index) is index
-    with pytest.raises(ImageError, match="no CameraInfo has come on /head/camera_info"):
+    with pytest.raises(UnreadableImage, match="no CameraInfo has come on /head/camera_info"):
         rectifier.apply(np.zeros((4, 4, 3), np.uint8))
 
 
@@ -126,7 +126,7 @@ def test_before_a_camera_info_nothing_is_moved():
 def test_a_camera_info_that_does_not_fit_is_told(fields, says):
     rectifier = Rectifier("/head/camera_info")
     rectifier.learn(info(**fields))
-    with pytest.raises(ImageError) as told:
+    with pytest.raises(UnreadableImage) as told:
         rectifier.apply(np.zeros((SIZE[1], SIZE[0], 3), np.uint8))
     assert says in str(told.value)
 

@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from henasy_stream_ros.rates import Rate
@@ -14,8 +15,8 @@ from henasy_stream_ros.topic_source import RosClock, TopicSource
 
 from henasy_stream.sources.base import EndOfSource, SourceBase
 from henasy_stream.types import Frame
-from tests.ros2.test_compressed import JPEG
 
+JPEG = cv2.imencode(".jpg", np.full((64, 64, 3), 90, np.uint8))[1].tobytes()
 NOW = 1_700_000_000 * 10**9
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import io
 import zlib
 
 import cv2
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from henasy_stream.sources.images import UnreadableImage
 from henasy_stream.sources.ros_images import ENCODINGS, compressed_to_rgb, image_to_rgb
@@ -61,7 +64,7 @@ def test_packed_colours(name, bits, size, padding, is_bigendian, seed):
 
 @settings(deadline=None)
 @given(
-    st.sampled_from(["mono8", "mono16", "8UC1", "16UC1"]),
+    st.sampled_from(["mono8", "mono16", "8UC1"]),
     sizes,
     paddings,
     st.booleans(),
@@ -106,6 +109,12 @@ def test_a_mosaic_of_one_colour(name, bits, size, padding, is_bigendian, colour)
     data, step = padded(as_bytes(mosaic, bits, is_bigendian), padding)
     out = read(f"{name}{bits}", data, width, height, step, is_bigendian=is_bigendian)
     np.testing.assert_array_equal(out, np.broadcast_to(np.array(colour, np.uint8), out.shape))
+
+
+@pytest.mark.parametrize("name", sorted(MOSAICS))
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (4, 1), (2, 2), (3, 3), (2, 5)])
+def test_tiny_mosaics(name, width, height):
+    assert read(f"{name}8", bytes(width * height), width, height, width).shape == (height, width, 3)
 
 
 def from_yuv(y, u, v):
@@ -172,6 +181,7 @@ def test_more_data_than_needed_and_any_kind_of_buffer(encoding, seed, more):
             data + more,
             bytearray(data),
             memoryview(data),
+            array.array("B", data),
             np.frombuffer(data, np.uint8),
             np.repeat(np.frombuffer(data, np.uint8), 2)[::2],
         )
@@ -194,7 +204,7 @@ def test_exactly_as_many_bytes_as_it_takes(encoding, size, padding):
             read(encoding, bytes(middle), width, height, step)
             high = middle
         except UnreadableImage as error:
-            assert f"{middle} bytes of data, but it takes" in str(error)  # noqa: PT017 - many of them
+            assert f"{middle} bytes of data, it takes" in str(error)  # noqa: PT017 - many of them
             low = middle + 1
     assert step * (height - 1) < low <= 3 * step * height
 
@@ -231,6 +241,7 @@ def test_nonsense_is_one_line(encoding, width, height, step, data):
         ("", "encoding '' is not known; known are"),
         ("jpeg", "'jpeg' is not known"),
         ("32FC1", "holds depth or other measurements, no picture"),
+        ("16UC1", "holds depth or other measurements, no picture"),
         ("16SC1", "holds depth or other measurements, no picture"),
     ],
 )
@@ -243,16 +254,17 @@ def test_an_encoding_that_is_none(encoding, told):
 @pytest.mark.parametrize(
     ("encoding", "width", "height", "step", "told"),
     [
-        ("rgb8", 0, 0, 0, "0x0 of rgb8: there is no pixel"),
-        ("rgb8", 4, 0, 12, "4x0 of rgb8: there is no pixel"),
+        ("rgb8", 0, 0, 0, "0x0 of rgb8: it has no pixels"),
+        ("rgb8", 4, 0, 12, "4x0 of rgb8: it has no pixels"),
         ("rgb8", 4, 4, 11, "step is 11 bytes, but a row of 4 pixels has 12"),
         ("rgb8", 4, 4, 0, "step is 0 bytes, but a row of 4 pixels has 12"),
         ("mono16", 4, 4, 7, "step is 7 bytes, but a row of 4 pixels has 8"),
-        ("rgb8", 10001, 10000, 30003, "over 100 million pixels"),
-        ("rgb8", 4, 4, 12, "40 bytes of data, but it takes 48"),
+        ("rgb8", 10000, 10000, 30000, "100 million pixels, fewer than 100 million are taken"),
+        ("rgb8", 2**32 - 1, 2**32 - 1, 2**32 - 1, "million pixels, fewer than"),
+        ("rgb8", 4, 4, 12, "40 bytes of data, it takes 48: cut short"),
         ("yuyv", 3, 4, 6, "width must be even"),
         ("nv12", 4, 3, 4, "width and height must be even"),
-        ("nv12", 4, 8, 4, "40 bytes of data, but it takes 48"),
+        ("nv12", 4, 8, 4, "40 bytes of data, it takes 48: cut short"),
     ],
 )
 def test_sizes_that_do_not_fit(encoding, width, height, step, told):
@@ -319,9 +331,11 @@ def _huge_png():
         ("jpeg", b"", "it is empty"),
         ("jpeg", b"no picture", "not an image that can be decoded"),
         ("jpeg", encode(".jpg", np.zeros((8, 8, 3), np.uint8))[:60], "a JPEG of 60 bytes that has no end"),
-        ("jpeg", encode(".jpg", np.zeros((99, 99, 3), np.uint8))[:-2], "that has no end: it was cut off"),
+        ("jpeg", encode(".jpg", np.zeros((99, 99, 3), np.uint8))[:-2], "that has no end: cut short"),
         ("png", encode(".png", np.zeros((8, 8, 3), np.uint8))[:60], "not an image that can be decoded"),
         ("png", _huge_png(), "over 100 million pixels"),
+        ("jpeg", bytes(64_000_001), "64 MB of compressed data"),
+        ("jpeg", None, "no bytes"),
         ("16UC1; compressedDepth png", b"x", "no picture"),
         ("32FC1; png compressed ", b"x", "no picture"),
         ("bayer_xxxx8; jpeg compressed ", encode(".png", np.zeros((8, 8, 3), np.uint8)), "did you mean bayer_"),
@@ -332,6 +346,30 @@ def test_compressed_that_is_none(format, data, told):
         compressed_to_rgb(format, data)
     assert told in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "I;16", "1"])
+def test_other_pngs_become_rgb(mode):
+    buffer = io.BytesIO()
+    deep, plain = np.full((8, 10), 0x8000, np.uint16), np.full((8, 10, 3), 255, np.uint8)
+    (Image.fromarray(deep) if mode == "I;16" else Image.fromarray(plain).convert(mode)).save(buffer, "PNG")
+    found = compressed_to_rgb("png", buffer.getvalue())
+    assert found.shape == (8, 10, 3)
+    assert (found == (128 if mode == "I;16" else 255)).all()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([".jpg", ".png"]), st.floats(0, 1), st.integers(0, 255), st.floats(0, 1), st.booleans())
+def test_a_damaged_file_is_a_picture_or_an_error(suffix, place, value, cut, is_cut):
+    data = bytearray(encode(suffix, picture(1, 40, 30, 3)))
+    data[int(place * (len(data) - 1))] = value
+    try:
+        found = compressed_to_rgb("", bytes(data[: int(cut * len(data))] if is_cut else data))
+    except UnreadableImage as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017 - many of them
+    else:
+        assert found.ndim == 3
+        assert found.shape[2] == 3
 
 
 @settings(deadline=None)

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from henasy_stream.sources.images import UnreadableImage
 from henasy_stream.types import Box, Perception, UInt8Array
-from henasy_stream_ros.encodings import ImageError
 
 _MODELS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 _EDGE = 8  # points along each side of a box, which is curved in the pixels that were sent
@@ -34,7 +34,7 @@ class Lens:
 
     @staticmethod
     def of(message: Any) -> Lens:
-        """The lens of a sensor_msgs/CameraInfo.  Raises ImageError when it says none."""
+        """The lens of a sensor_msgs/CameraInfo.  Raises UnreadableImage when it says none."""
         lens = Lens(
             width=int(message.width),
             height=int(message.height),
@@ -43,11 +43,11 @@ class Lens:
             d=tuple(float(v) for v in message.d),
         )
         if lens.model not in _MODELS:
-            raise ImageError(f"CameraInfo: model {lens.model[:40]!r} is not known; there are {', '.join(_MODELS)}")
+            raise UnreadableImage(f"CameraInfo: model {lens.model[:40]!r} is not known; there are {', '.join(_MODELS)}")
         if len(lens.d) not in _MODELS[lens.model]:
-            raise ImageError(f"CameraInfo: {len(lens.d)} coefficients do not fit {lens.model}")
+            raise UnreadableImage(f"CameraInfo: {len(lens.d)} coefficients do not fit {lens.model}")
         if len(lens.k) != 9 or not np.isfinite([*lens.k, *lens.d]).all() or lens.k[0] <= 0 or lens.k[4] <= 0:
-            raise ImageError("CameraInfo: has no camera matrix: is the camera calibrated?")
+            raise UnreadableImage("CameraInfo: has no camera matrix: is the camera calibrated?")
         return lens
 
     @property
@@ -98,7 +98,7 @@ class Rectifier:
     def __init__(self, topic: str) -> None:
         self._topic = topic
         self._lens: Lens | None = None
-        self._told: Lens | ImageError | None = None
+        self._told: Lens | UnreadableImage | None = None
         self._maps: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
         self._grid: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
 
@@ -106,22 +106,22 @@ class Rectifier:
         """Takes a CameraInfo."""
         try:
             self._told = Lens.of(message)
-        except ImageError as error:
+        except UnreadableImage as error:
             self._told = error
 
     def apply(self, image: UInt8Array) -> UInt8Array:
         """The undistorted picture, of the same size.
 
         Raises:
-            ImageError: no CameraInfo has come, or it does not fit the picture.
+            UnreadableImage: no CameraInfo has come, or it does not fit the picture.
         """
         told = self._told
         if told is None:
-            raise ImageError(f"rectify: no CameraInfo has come on {self._topic}")
-        if isinstance(told, ImageError):
+            raise UnreadableImage(f"rectify: no CameraInfo has come on {self._topic}")
+        if isinstance(told, UnreadableImage):
             raise told
         if (told.height, told.width) != image.shape[:2]:
-            raise ImageError(
+            raise UnreadableImage(
                 f"rectify: {self._topic} is about {told.width}x{told.height}, the image has "
                 f"{image.shape[1]}x{image.shape[0]}"
             )

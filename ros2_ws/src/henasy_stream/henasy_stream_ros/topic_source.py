@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from henasy_stream.sources.base import EndOfSource, SourceBase, SourceStatus
 from henasy_stream.sources.grabber import Slot
+from henasy_stream.sources.images import UnreadableImage
+from henasy_stream.sources.ros_images import compressed_to_rgb, image_to_rgb
 from henasy_stream.types import Clock, Frame, UInt8Array
-from henasy_stream_ros.compressed import compressed_to_rgb
-from henasy_stream_ros.encodings import ImageError, RawImage, to_rgb
 from henasy_stream_ros.rates import Rate
 from henasy_stream_ros.rectify import Rectifier
 from henasy_stream_ros.stamps import StampRule
@@ -133,11 +133,11 @@ class TopicSource(SourceBase):
             self._notice(f"{self.uri}: {self._stamps.remark}")
         try:
             if stamp is None:
-                raise ImageError("images have no stamp, and no /clock has come yet (use_sim_time)")
+                raise UnreadableImage("images have no stamp, and no /clock has come yet (use_sim_time)")
             image = self._convert(arrival.message)
             if self._rectifier is not None:
                 image = self._rectifier.apply(image)
-        except ImageError as error:
+        except UnreadableImage as error:
             self.refused += 1
             self._notice(f"{self.uri}: {error}; such images are passed over and counted")
             self._enter("SOURCE_LOST", f"an image that is none: {error}")
@@ -249,17 +249,15 @@ class RosClock(SourceBase):
 
 
 def _converted(message: Any) -> UInt8Array:
-    return to_rgb(
-        RawImage(
-            width=message.width,
-            height=message.height,
-            encoding=message.encoding,
-            step=message.step,
-            data=message.data,
-            is_bigendian=bool(message.is_bigendian),
-        )
+    return image_to_rgb(
+        message.encoding,
+        width=message.width,
+        height=message.height,
+        step=message.step,
+        is_bigendian=message.is_bigendian,
+        data=message.data,
     )
 
 
 def _decompressed(message: Any) -> UInt8Array:
-    return compressed_to_rgb(message.data, message.format)
+    return compressed_to_rgb(message.format, message.data)
