@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -26,6 +28,7 @@ BACKENDS = ("onnxruntime", "torch")
 AIM, AIM_START_S = 1.3, 1.5
 FIRST_RESULT = """
 import json, sys, time
+from pathlib import Path
 import numpy as np, henasy_stream as hs
 model = hs.load("demo", sys.argv[1])
 spec = model.spec
@@ -50,6 +53,7 @@ def run() -> Iterator[Result]:
     finally:
         torch.set_num_threads(threads)
     yield from _starts()
+    yield from _nodes()
     note = "henasy-stream and all that it needs, as pip recorded it here"
     yield Result(name="installed, onnxruntime", value=megabytes(), unit="MB", note=note)
     note = f"henasy-stream[torch], PyTorch {torch.__version__}"
@@ -105,6 +109,27 @@ def _compared(name: str, models: dict[str, Model], turn: Callable[[Model, int], 
     low, high = np.percentile(ratio, (25, 75))
     note = f"onnxruntime's rate over torch's, quartiles {low:.2f} and {high:.2f}; aim: {AIM}"
     yield Result(name=f"{name}, ratio", value=float(median(ratio)), unit="×", note=note)
+
+
+def _nodes() -> Iterator[Result]:
+    """From the command to the first message about entities, text embeddings on disk from the run before."""
+    taken: dict[str, list[float]] = {name: [] for name in BACKENDS}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "record.jsonl"
+        for _ in range(STARTS + 1):
+            for name in BACKENDS:
+                record.unlink(missing_ok=True)
+                began = time.time()
+                command = [sys.executable, "-m", "henasy_stream.live", "--source", "world", "--backend", name]
+                command += ["--headless", "--max-frames", "60", "--record", str(record)]
+                subprocess.run(command, capture_output=True, check=True, env=environment)
+                lines = map(json.loads, record.read_text().splitlines())
+                first = next(line for line in lines if line["topic"] == "henasy/1/tracks")
+                taken[name].append(first["published_ns"] / 1e9 - began)
+    for name, seconds in taken.items():
+        note = f"live --source world; median of {STARTS}; aim for onnxruntime: {AIM_START_S} s"
+        yield Result(name=f"node, start to first tracks, {name}", value=median(seconds[1:]), unit="s", note=note)
 
 
 def _starts() -> Iterator[Result]:

@@ -52,10 +52,10 @@ def compare_parts(
             known |= outputs
             wanted = {key: value.numpy() for key, value in outputs.items()}
             alone = run(sessions[name], {key: value.numpy() for key, value in taken.items()})
-            found[name].see(*_scaled(alone, wanted), least_margin(seen))
+            found[name].see(*scaled(alone, wanted), least_margin(seen))
             chained |= run(sessions[name], {key: chained[key] for key in form.inputs})
         whole = {key: value.numpy() for key, value in step(given).items()}
-        found[CHAIN].see(*_scaled(chained, whole), margin)
+        found[CHAIN].see(*scaled(chained, whole), margin)
     return found
 
 
@@ -75,7 +75,8 @@ _TYPES = {
 }
 
 
-def _scaled(found: Arrays, wanted: Arrays) -> tuple[Arrays, Arrays]:
+def scaled(found: Arrays, wanted: Arrays) -> tuple[Arrays, Arrays]:
+    """Both by each output's largest value, where that is above 1; float32."""
     scale = {name: max(1.0, float(np.abs(value).max())) for name, value in wanted.items()}
     return tuple(  # type: ignore[return-value]
         {name: given[name].astype(np.float32) / scale[name] for name in wanted} for given in (found, wanted)
@@ -105,7 +106,7 @@ def write_program(form: Form, path: Path, given: dict[str, Tensor], tolerance: f
         torch.export.save(program, whole)
         path.write_bytes(whole.getvalue())
         found = torch.export.load(path).module()(**nested(given))
-    said, wanted = _scaled(*({name: value.numpy() for name, value in one.items()} for one in (found, form(given))))
+    said, wanted = scaled(*({name: value.numpy() for name, value in one.items()} for one in (found, form(given))))
     apart = {name: float(np.abs(said[name] - wanted[name]).max()) for name in wanted}
     if not max(apart.values()) <= tolerance:
         raise UserError(f"{path.name} is not what the network says ({apart}); try another version of PyTorch")

@@ -13,7 +13,7 @@ import torch
 from export.graphs import Form, forms, part_forms
 from export.half_parity import HalfParity, compare_half, similarities
 from export.parity import Parity, compare_causal, compare_text, compare_window, least_margin, next_state, pictures
-from export.parts import compare_parts, run
+from export.parts import compare_parts, run, scaled
 from henasy_stream.backends.onnxruntime_backend import OnnxRuntimeBackend
 from henasy_stream.backends.onnxruntime_providers import CPU, open_session
 from henasy_stream.backends.torch_backend import read_network, spec_of
@@ -127,14 +127,14 @@ def see_batches(parity: Parity, form: Form, path: Path, frames: list[npt.NDArray
     """Several streams at once, each at another place, with what they remember: into the parity of the step."""
     session = open_session(path, CPU)
     width = form.inputs["frames"].shape[1] if form.name == "window" else frames_remembered(form)
-    every = list(inputs(form, frames, width))
+    every = list(inputs(form, frames[: max(BATCHES) + width], width))  # few: each holds a whole memory
     for count in BATCHES:
         rows = [every[index * len(every) // count] for index in range(count)]
         given = {name: torch.cat([row[name] for row in rows], next(iter(form.sizes[name]))) for name in form.inputs}
         with similarities(form.module) as seen:
             wanted = {name: value.numpy() for name, value in form(given).items()}
         found = run(session, {name: value.numpy() for name, value in given.items()})
-        parity.see({name: value.astype(np.float32) for name, value in found.items()}, wanted, least_margin(seen))
+        parity.see(*scaled(found, wanted), least_margin(seen))
 
 
 def frames_remembered(form: Form) -> int:

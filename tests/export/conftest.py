@@ -48,3 +48,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def bundles(weights: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Written]:
     folder = tmp_path_factory.mktemp("bundles")
     return {kind: write_bundle(path, folder / kind, steps=12) for kind, path in weights.items()}
+
+
+@pytest.fixture(scope="session")
+def halves(weights: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Written]:
+    """In half precision."""
+    folder = tmp_path_factory.mktemp("halves")
+    kinds = ("window", "causal")
+    return {kind: write_bundle(weights[kind], folder / kind, precision="fp16", steps=8) for kind in kinds}

@@ -215,10 +215,14 @@ def test_bytes_are_cast_before_anything_else(bundles: dict[str, Written], kind: 
     assert users == {"Cast"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["window", "causal"])
-def test_half_precision_is_typed_and_runs(weights: dict[str, Path], tmp_path: Path, kind: str) -> None:
-    written = write_bundle(weights[kind], tmp_path / "half", precision="fp16", steps=8)
+def test_half_precision_is_typed_and_runs(weights: dict[str, Path], halves: dict[str, Written], kind: str) -> None:
+    written = halves[kind]
     assert written.half is not None
+    told = open_bundle(written.folder).manifest.assignments
+    assert told is not None
+    assert (told.tokens, told.flips, told.error) == (written.half.tokens, written.half.flips, written.half.error)
     assert written.half.holds
     graph = written.manifest.graphs[kind]
     assert {port.dtype for port in graph.outputs if not port.name.startswith("next.")} == {"float32"}

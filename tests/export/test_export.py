@@ -14,6 +14,7 @@ from henasy_stream.backends.torch_backend import read_network
 from tests.export.conftest import SMALL
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_kept_bundle_by_bundle(weights: dict[str, Path], tmp_path: Path) -> None:
     kept = tmp_path / "results" / "export.json"
     for kind in ("window", "causal"):

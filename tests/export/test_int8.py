@@ -36,6 +36,7 @@ def told(loss: float) -> Callable[..., Scores]:
     return lambda *_: Scores(before={"noun": 0.9, "verb": 0.5}, after=after, clip_ms=(2.0, 1.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ["window", "causal"])
 def test_a_quantised_bundle_says_so_and_runs(
     attention: Literal["window", "causal"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -52,6 +53,7 @@ def test_a_quantised_bundle_says_so_and_runs(
     assert hs.load(written.folder).name == "onnxruntime-cpu"  # its golden step is its own
 
 
+@pytest.mark.slow
 def test_a_loss_is_refused_and_nothing_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(int8, "compare_scores", told(0.011))
     with pytest.raises(UserError, match=r"int8 loses 0\.011 of a score"):

@@ -21,7 +21,7 @@ import pytest
 from onnx import numpy_helper
 
 import henasy_stream as hs
-from export.bundle import Written, write_bundle
+from export.bundle import Written
 from henasy_stream import loading
 from henasy_stream.backends.base import Backend
 from henasy_stream.backends.bundle import GOLDEN, sum_of
@@ -68,8 +68,8 @@ def test_a_bundle_and_the_network_it_was_made_of_pass(
 
 
 @pytest.mark.slow
-def test_half_precision_passes_within_its_tolerance(weights: dict[str, Path], tmp_path: Path) -> None:
-    folder = write_bundle(weights["window"], tmp_path / "half", precision="fp16", steps=8).folder
+def test_half_precision_passes_within_its_tolerance(halves: dict[str, Written]) -> None:
+    folder = halves["window"].folder
     assert Golden.read(folder).tolerance > 1e-2
     assert hs.load(folder).name == "onnxruntime-cpu"
 
