@@ -202,6 +202,7 @@ test-wheel: package
 	@cd $(WHEEL) && ! bin/python -c 'import torch' 2>/dev/null
 	@cd $(WHEEL) && bin/henasy doctor
 	@cd $(WHEEL) && bin/henasy live --list-cameras --json && bin/henasy completion bash | bash -n
+	@cd $(WHEEL) && bin/python -c "from henasy_stream.web.files import assets; assets()['/'], assets()['/inter.woff2']"
 	@cd $(WHEEL) && bin/henasy live --source world --headless --max-frames 60 --write-config node.yaml
 	@cd $(WHEEL) && bin/python -m henasy_stream.live --config node.yaml --queries cup --record r.jsonl
 	@cd $(WHEEL) && grep -q '"label":"cup"' r.jsonl && test -f share/henasy-stream/henasy-stream.service

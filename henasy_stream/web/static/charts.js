@@ -92,7 +92,7 @@ const sum = (values) => values.reduce((total, v) => total + v, 0);
 
 function figure(value) {
   if (value === null || value === undefined) return "–";
-  return value >= 9.95 || value === 0 ? String(Math.round(value)) : value.toFixed(1);
+  return value >= 9.95 ? String(Math.round(value)) : String(Number(value.toFixed(1)));
 }
 
 function nice(value) {
