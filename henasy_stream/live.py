@@ -36,7 +36,7 @@ exit codes:
   130  ended by Ctrl-C before the first frame, or by a second Ctrl-C
 
 environment:
-  HENASY_CACHE   where downloads, converted weights and embedded phrases are kept (default: the user's cache folder)
+  HENASY_CACHE   where downloads, converted weights, engines and embedded phrases are kept (the user's cache folder)
   HENASY_DEBUG   1: errors come with their traceback
 """
 
