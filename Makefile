@@ -237,4 +237,4 @@ $(DOCS)/.installed: docs/requirements.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(WHEEL) $(PACKAGING) dist $(RTX) $(DOCS) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(WHEEL) $(PACKAGING) dist site $(PROOF_TOOLS) $(DOCS) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache
