@@ -205,6 +205,7 @@ test-wheel: package
 	@cd $(WHEEL) && bin/python -c "from henasy_stream.web.files import assets; assets()['/'], assets()['/inter.woff2']"
 	@cd $(WHEEL) && bin/henasy live --source world --headless --max-frames 60 --write-config node.yaml
 	@cd $(WHEEL) && bin/python -m henasy_stream.live --config node.yaml --queries cup --record r.jsonl
+	@cd $(WHEEL) && bin/python -m henasy_stream.live --weights demo-causal --source world --headless --max-frames 30
 	@cd $(WHEEL) && grep -q '"label":"cup"' r.jsonl && test -f share/henasy-stream/henasy-stream.service
 	@$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/*.tar.gz
 	@cd $(WHEEL) && bin/henasy --version && du -sh ../dist/* lib | sed 's/^/installed: /'
