@@ -26,8 +26,9 @@ def boxes_of(message: Any) -> tuple[EntityBox, ...]:
 
 def _entity(detection: Any) -> EntityBox:
     results = [(float(result.hypothesis.score), str(result.hypothesis.class_id)) for result in detection.results]
-    if not all(math.isfinite(score) for score, _ in results):
-        raise ValueError("a detection has a score that is no number")
+    for score, _ in results:
+        if not math.isfinite(score):
+            raise ValueError(f"a score is {score}")
     score, label = max(results, default=(1.0, ""))
     return EntityBox(label=label[:MOST_LABEL], box_xyxy=_box(detection.bbox), score=min(max(score, 0.0), 1.0))
 
@@ -36,7 +37,7 @@ def _box(bbox: Any) -> Box:
     x, y, angle = float(bbox.center.position.x), float(bbox.center.position.y), float(bbox.center.theta)
     width, height = float(bbox.size_x), float(bbox.size_y)
     if not all(map(math.isfinite, (x, y, angle, width, height))) or width < 0 or height < 0:
-        raise ValueError(f"a detection has a box of {width} x {height} at {x}, {y}, which is none")
+        raise ValueError(f"a box is {width} x {height} at {x}, {y}, which is none")
     along, across = abs(math.cos(angle)), abs(math.sin(angle))
     half_width = (width * along + height * across) / 2
     half_height = (width * across + height * along) / 2

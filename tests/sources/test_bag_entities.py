@@ -106,15 +106,13 @@ def test_no_stamp_and_no_number(tmp_path: Path) -> None:
     assert [(e.stamp_ns, len(e.boxes)) for e in taken] == [(START_NS, 1), (START_NS + 2 * SECOND, 0)]
     assert feed.malformed == 1
     (notice,) = feed.notices
-    assert "a detection has a box of 10.0 x 20.0 at nan, 100.0, which is none; such messages are passed over" in notice
+    assert "a box is 10.0 x 20.0 at nan, 100.0, which is none; such messages are passed over" in notice
     assert not feed.notices
 
 
 def test_a_topic_that_does_not_fit(tmp_path: Path) -> None:
     bag = write(tmp_path / "bag", [(START_NS, [])])
-    with pytest.raises(
-        UserError, match=r"no topic /camera; its topics are: /detections \(vision_msgs"
-    ):
+    with pytest.raises(UserError, match=r"no topic /camera; its topics are: /detections \(vision_msgs"):
         open_entities(f"bag:{bag}?topic=/camera")
     with pytest.raises(UserError, match="no such file"):
         open_entities(f"bag:{tmp_path}/nowhere")

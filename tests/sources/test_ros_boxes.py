@@ -76,5 +76,5 @@ def test_at_most_64_the_surest_with_scores_that_are_probabilities(scores: list[f
     ],
 )
 def test_what_is_no_box(wrong: Any) -> None:
-    with pytest.raises(ValueError, match="a detection has a"):
+    with pytest.raises(ValueError, match=r"a box is|a score is"):
         boxes(wrong)
