@@ -50,7 +50,7 @@ def test_all_parts_say_what_the_result_says(tab: Tab, page: LivePage, film: Film
     assert any(film.names[0] in row for row in rows)
     # Each thumbnail shows something.
     blank = "(c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.every(v => v === 0))"
-    assert not tab.run(f"[...document.querySelectorAll('#tracks canvas')].some({blank})")
+    tab.wait(lambda: not tab.run(f"[...document.querySelectorAll('#tracks canvas')].some({blank})"))
     assert "contacts" in tab.run("document.getElementById('graph').getAttribute('aria-label')")
     tab.wait(lambda: "age" in tab.run("document.getElementById('latency').getAttribute('aria-label')"))
 

@@ -2,7 +2,7 @@
 
 import { $, element, percent, span } from "./dom.js";
 
-const THUMB = 108, RENEWED_MS = 1500;
+const THUMB = 108, RENEWED_MS = 1500, FIRST_NS = 0.5e9;
 
 export class Tracks {
   constructor(choose) {
@@ -28,8 +28,9 @@ export class Tracks {
       const row = this.rows.get(track.id) ?? this.make(track.id, result.colours[track.id]);
       if ($("tracks").children[place] !== row.item) $("tracks").insertBefore(row.item, $("tracks").children[place] ?? null);
       this.fill(row, track, frame, chosen);
-      const isCurrent = frame.stamp_ns === result.stamp_ns && track.state !== "lost";
-      if (isCurrent && now - row.pictured > RENEWED_MS) {
+      // Best is the very frame of the result; where this page missed that one, a first picture may be a little later.
+      const late = frame.stamp_ns - result.stamp_ns, mayBe = row.pictured === -Infinity ? FIRST_NS : 0;
+      if (track.state !== "lost" && late <= mayBe && now - row.pictured > RENEWED_MS) {
         row.pictured = now;
         picture(row.thumb, bitmap, frame, track.box_xyxy);
       }
