@@ -44,7 +44,9 @@ def unknown(overrides: Mapping[str, Any]) -> list[str]:
         overrides: what launch file, YAML and command line gave, by name.
     """
     names = [name for name in overrides if name not in BY_NAME and not name.startswith(_OF_ROS)]
-    return [f"there is no parameter {name!r}{suggestion(name, BY_NAME)}: its value is not used" for name in names]
+    return [
+        f"the value of {name!r} is not used, there is no such parameter{suggestion(name, BY_NAME)}" for name in names
+    ]
 
 
 def descriptor(parameter: Parameter) -> ParameterDescriptor:

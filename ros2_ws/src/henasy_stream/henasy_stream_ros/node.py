@@ -12,6 +12,7 @@ from typing import Any
 
 from henasy_msgs.srv import SetPhrases, SetQueries
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -61,8 +62,11 @@ class HenasyNode(LifecycleNode):
         # Embedding texts may take a while and must not hold up the executor.
         self._helper = ThreadPoolExecutor(1, "henasy-texts")
         self.add_on_set_parameters_callback(self._on_parameters)
-        self.create_service(SetQueries, "~/set_queries", self._on_set_queries)
-        self.create_service(SetPhrases, "~/set_phrases", self._on_set_phrases)
+        # A group of their own: while they wait, all else of theirs waits too.
+        apart = MutuallyExclusiveCallbackGroup()
+        self.create_service(SetQueries, "~/set_queries", self._on_set_queries, callback_group=apart)
+        self.create_service(SetPhrases, "~/set_phrases", self._on_set_phrases, callback_group=apart)
+        self._answer_wrong_transitions()
         self.create_timer(1.0, self._on_second)
         back = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-_BACK_S), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._on_jump)
@@ -141,6 +145,21 @@ class HenasyNode(LifecycleNode):
         self._deactivate()
         self._connections.close()
         self.runner.cleanup()
+
+    def _answer_wrong_transitions(self) -> None:
+        """Where rclpy raises, and leaves whoever asked for a transition that there is not without an answer."""
+        service = getattr(self, "_service_change_state", None)
+        if service is None:
+            return
+        change_state = service.callback
+
+        def answer(request: Any, response: Any) -> Any:
+            if attempted(self._log, "transition", partial(change_state, request, response)):
+                return response
+            response.success = False
+            return response
+
+        service.callback = answer
 
     def _autostart(self) -> None:
         self._start.cancel()

@@ -41,8 +41,7 @@ def measure(size: str, fps: float, seconds: float) -> dict[str, object]:
         time.sleep(seconds)
         elapsed, sent = time.monotonic() - started, len(camera.stamps) - sent
         found = [(now - stamp) / 1e6 for now, stamp in arrivals]
-        values = {pair.key: pair.value for pair in probe.status().values}
-        stages = {key: float(value) for key, value in values.items() if key.endswith("(ms)")}
+        stages = {key: float(value) for key, value in probe.values().items() if key.endswith("(ms)")}
     finally:
         camera.close()
         process.interrupt()

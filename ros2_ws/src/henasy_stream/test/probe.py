@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from henasy_msgs.msg import ActionCaption, EntityTrackArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -123,6 +123,21 @@ class Probe:
                     return status
         return None
 
+    def told(self, part: str = "stream") -> str:
+        """What the newest status of a part says; empty before the first."""
+        status = self.status(part)
+        return "" if status is None else str(status.message)
+
+    def level(self, part: str = "stream") -> bytes:
+        """Of the newest status of a part; STALE before the first."""
+        status = self.status(part)
+        return bytes(DiagnosticStatus.STALE if status is None else status.level)
+
+    def values(self) -> dict[str, str]:
+        """Of the newest status of the stream."""
+        status = self.status()
+        return {} if status is None else {pair.key: pair.value for pair in status.values}
+
 
 def image(rgb: np.ndarray, stamp_ns: int, *, frame_id: str = "head", **fields: Any) -> Image:
     """An rgb8 image; fields may be overruled."""
@@ -144,9 +159,16 @@ class Camera:
     """
 
     def __init__(
-        self, probe: Probe, topic: str = "/image", *, reliable: bool = False, fps: float = 15.0, size: str = "160x120"
+        self,
+        probe: Probe,
+        topic: str = "/image",
+        *,
+        reliable: bool = False,
+        fps: float = 15.0,
+        size: str = "160x120",
+        alter: Callable[[Any], Any] = lambda message: message,
     ) -> None:
-        self.alter: Callable[[Any], Any] = lambda message: message
+        self.alter = alter
         self.stamps: list[int] = []
         self.offset_ns = 0
         self._fps, self._size = fps, size

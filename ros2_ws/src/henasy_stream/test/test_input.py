@@ -72,11 +72,11 @@ def test_bad_images_are_told_and_kill_nobody(probe, camera, start):
         for _ in range(5):
             camera.publisher.publish(message)
             time.sleep(0.05)
-        until(lambda: probe.status().message.startswith("SOURCE_LOST: an image that is none"), name)
+        until(lambda: probe.told().startswith("SOURCE_LOST: an image that is none"), name)
         camera.alter = lambda message: message
         count = len(tracks)
         until(lambda count=count: len(tracks) > count, f"a result after {name}")
-    until(lambda: int({p.key: p.value for p in probe.status().values}["images refused"]) >= len(bad), "the count")
+    until(lambda: int(probe.values()["images refused"]) >= len(bad), "the count")
     assert process.alive
     assert "Traceback" not in process.output
 
@@ -94,14 +94,12 @@ def test_an_image_of_100_mp_that_really_is_one(probe, camera, start):
 
 
 def test_compressed_images(probe, start):
-    camera = Camera(probe, "/image/compressed")
-
     def compress(message: Image) -> CompressedImage:
         rgb = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
         _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
         return CompressedImage(header=message.header, format="jpeg", data=array.array("B", data.tobytes()))
 
-    camera.alter = compress
+    camera = Camera(probe, "/image/compressed", alter=compress)
     tracks = probe.hear(f"{NODE}/tracks")
     process = start("transport:=compressed")
     message = seen(tracks)
@@ -111,7 +109,7 @@ def test_compressed_images(probe, start):
         return CompressedImage(header=message.header, format="jpeg", data=array.array("B", b"no picture"))
 
     camera.alter = broken
-    until(lambda: "neither JPEG nor PNG" in probe.status().message, "the reason")
+    until(lambda: "not an image that can be decoded" in probe.told(), "the reason")
     camera.alter = compress
     more(tracks, 2)
     assert process.alive
@@ -119,12 +117,12 @@ def test_compressed_images(probe, start):
 
 
 def test_silence_says_which_publishers_there_are(probe, start):
-    process = start("silence_s:=1", "image_topic:=/camera/image")
-    process.says("no image on /camera/image for 1 s: nobody publishes it; no topic carries images")
-    until(lambda: probe.status().level == DiagnosticStatus.ERROR, "an error")
+    process = start("silence_s:=1", "image_topic:=/nowhere")
+    process.says("no image on /nowhere for 1 s: nobody publishes it; no topic carries images")
+    until(lambda: probe.level() == DiagnosticStatus.ERROR, "an error")
     other = probe.node.create_publisher(Image, "/camera/color/image_raw", 1)
     process.says("images are published on /camera/color/image_raw")
-    probe.node.create_publisher(CompressedImage, "/camera/image", 1)
+    probe.node.create_publisher(CompressedImage, "/nowhere", 1)
     process.says("/probe publishes sensor_msgs/msg/CompressedImage, .* set the parameter transport to compressed")
     probe.node.destroy_publisher(other)
     assert process.output.count("nobody publishes it; no topic carries images") == 1, "told again and again"
@@ -132,14 +130,14 @@ def test_silence_says_which_publishers_there_are(probe, start):
 
 def test_incompatible_qos_names_the_publisher(probe, camera, start):
     start("reliability:=reliable", "silence_s:=1")
-    until(lambda: probe.status("connections").level == DiagnosticStatus.ERROR, "an error")
-    assert "incompatible QoS: /probe publishes best effort" in probe.status("connections").message
-    assert "reliability to best_effort" in probe.status("connections").message
+    until(lambda: probe.level("connections") == DiagnosticStatus.ERROR, "an error")
+    assert "incompatible QoS: /probe publishes best effort" in probe.told("connections")
+    assert "reliability to best_effort" in probe.told("connections")
 
 
 def test_a_subscriber_that_cannot_be_served_is_named(probe, camera, start):
     viewer = Probe("viewer")
     viewer.hear(f"{NODE}/tracks", latched=True, reliable=True)
     start()
-    until(lambda: "/viewer asks" in (probe.status("connections") or DiagnosticStatus()).message, "its name")
+    until(lambda: "/viewer asks" in probe.told("connections"), "its name")
     viewer.close()

@@ -66,7 +66,8 @@ def test_errors_in_transitions_are_told_and_end_in_the_right_state(probe, camera
     assert probe.transition("activate")
     tracks = probe.hear(f"{NODE}/tracks")
     seen(tracks)
-    probe.transition("configure")  # there is no such transition now
+    assert not probe.transition("configure"), "there is no such transition now"
+    process.says("transition: ")
     more(tracks)
     assert process.alive
 
@@ -91,12 +92,12 @@ def test_the_camera_s_node_starts_again(probe, start):
     seen(tracks)
     camera.close()
     other.close()
-    until(lambda: probe.status().message.startswith("SOURCE_LOST"), "the loss in the diagnostics")
-    assert "nobody publishes it" in probe.status().message
+    until(lambda: probe.told().startswith("SOURCE_LOST"), "the loss in the diagnostics")
+    assert "nobody publishes it" in probe.told()
     count = len(tracks)
     other = Probe("camera")
     camera = Camera(other)
     until(lambda: len(tracks) > count + 2, "results after the camera came back")
-    until(lambda: probe.status().message.startswith("RUNNING"), "RUNNING")
+    until(lambda: probe.told().startswith("RUNNING"), "RUNNING")
     camera.close()
     other.close()

@@ -55,8 +55,8 @@ def test_topics_types_headers_and_a_clean_ctrl_c(probe, camera, start):
     assert about[0].database_location.startswith("sha256:")
     status = until(lambda: probe.status(), "diagnostics")
     assert status.hardware_id == "/image"
-    until(lambda: probe.status().level == DiagnosticStatus.OK, "a status that is fine")
-    values = {pair.key: pair.value for pair in probe.status().values}
+    until(lambda: probe.level() == DiagnosticStatus.OK, "a status that is fine")
+    values = probe.values()
     assert float(values["images (1/s)"]) > 5
     assert {"age p50 (ms)", "frames dropped", "results (1/s)", "last image (s ago)"} <= set(values)
     assert process.interrupt() == 0

@@ -33,7 +33,6 @@ def test_gaps_and_loops_of_a_recording(probe, camera, start):
 def test_simulated_time_that_goes_back(probe, start):
     clock = probe.node.create_publisher(Clock, "/clock", 10)
     now = [5_000 * 10**9]
-    camera = Camera(probe)
 
     def by_clock(message: Any) -> Any:
         now[0] += 66_000_000
@@ -42,7 +41,7 @@ def test_simulated_time_that_goes_back(probe, start):
         message.header.stamp = stamp
         return message
 
-    camera.alter = by_clock
+    camera = Camera(probe, alter=by_clock)
     tracks = probe.hear(f"{NODE}/tracks")
     start("use_sim_time:=true")
     assert seen(tracks).info.clock == StreamInfo.CLOCK_MEDIA
