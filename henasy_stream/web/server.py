@@ -63,7 +63,7 @@ class Server:
         self._recorder: Recorder | None = None
         self._stopped = asyncio.Event()
         self._since_ns = time.time_ns()
-        self._broken = 0
+        self._unusable = 0
         self._strangers = 0
 
     async def run(self, listener: socket.socket) -> None:
@@ -221,7 +221,7 @@ class Server:
                 sample=sample,
                 viewers=len(self.viewers),
                 missed_frames=viewer.missed_frames,
-                missed_results=viewer.missed_results + self._mailbox.missed_results,
+                missed_results=viewer.missed_results + self._mailbox.missed_results + self._unusable,
             )
             viewer.queue(messages.pack(state))
 
@@ -235,7 +235,7 @@ class Server:
             self._recorder.tell(perception)
             result, payload = result_message(perception, view)
         except ValueError:
-            self._broken += 1  # no finite number; the node's own outputs tell it
+            self._unusable += 1  # holds what is no finite number
             return
         self._history.add(result)
         self._broadcast(messages.pack(result, payload))

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.exceptions import ConnectionClosed
 
@@ -127,8 +128,8 @@ class Viewer:
         """There is a newer frame."""
         self._news.set()
 
-    async def _until_one_ends(self, *jobs: object) -> None:
-        tasks = [asyncio.ensure_future(job) for job in jobs]  # type: ignore[call-overload]
+    async def _until_one_ends(self, *jobs: Coroutine[Any, Any, None]) -> None:
+        tasks = [asyncio.ensure_future(job) for job in jobs]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
