@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from henasy_stream.runtime.options import LiveOptions
 from henasy_stream.runtime.recording import check_record, open_record
 from henasy_stream.sinks.jsonl import JsonlSink
 from henasy_stream.sources import open_source
-from tests.life.node import Node
+from tests.life.node import Node, no_hole, resets
+from tests.sources.bags import SECOND, regular, write_bag
 
 reader = pytest.importorskip("mcap.reader", reason="the extra bag is not installed")
 pytest.importorskip("rosbags", reason="the extra bag is not installed")
@@ -94,6 +96,21 @@ def test_a_recording_that_is_replayed_gives_the_same_messages_and_is_not_overwri
     assert again.process.wait(60) == 2
     assert f"--record {node.record}: is the source as well; name another file" in again.said
     assert node.record.read_bytes() == before
+
+
+def test_a_bag_with_a_gap_and_one_that_starts_over(tmp_path: Path) -> None:
+    late = [
+        replace(one, stamp_ns=one.stamp_ns + shift * SECOND, logged_ns=one.logged_ns + (20 + shift) * SECOND)
+        for shift in (20, 5)
+        for one in regular(25)
+        if one.stamp_ns is not None
+    ]
+    node = Node(tmp_path, "--source", f"bag:{write_bag(tmp_path / 'bag', [*regular(25), *late])}")
+    assert node.process.wait(60) == 0, node.said
+    tracks = node.messages("tracks")
+    assert resets(tracks) == ["gap of 17.600 s", "the bag's time jumps back by 17.4 s"]
+    assert {(m["clock"], m["stamp_source"], m["frame_id"]) for m in tracks} == {("unix", "file", "head")}
+    assert no_hole(tracks)
 
 
 def test_the_end_of_the_name_chooses_the_format(tmp_path: Path) -> None:
