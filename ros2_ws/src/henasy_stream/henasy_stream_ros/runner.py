@@ -250,8 +250,9 @@ class Runner:
             monitor.enter("STOPPING", stop.reason)
             self._log.info(f"the stream has ended: {stop.reason}")
         except Exception as error:  # noqa: BLE001 - told; the node stays and may be activated again
-            self.failure = f"the worker died: {type(error).__name__}: {one_line(error)}"
-            self._log.error(f"{self.failure}\n{traceback.format_exc()}")
+            failure = f"the worker died: {type(error).__name__}: {one_line(error)}"
+            self._log.error(f"{failure}\n{traceback.format_exc()}")
+            self.failure = failure
         finally:
             desk.close()
 

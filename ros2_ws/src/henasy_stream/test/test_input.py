@@ -17,7 +17,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from henasy_msgs.msg import StreamInfo
 from probe import NODE, Camera, Probe, image, more, ns, seen, until
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 
 def test_stamps_that_are_none(probe, camera, start):
@@ -141,3 +141,20 @@ def test_a_subscriber_that_cannot_be_served_is_named(probe, camera, start):
     start()
     until(lambda: "/viewer asks" in probe.told("connections"), "its name")
     viewer.close()
+
+
+def test_rectification_needs_a_camera_info_and_takes_it(probe, camera, start):
+    tracks = probe.hear(f"{NODE}/tracks")
+    start("rectify:=true", "silence_s:=30")
+    until(lambda: "rectify: no CameraInfo has come on /camera_info" in probe.told(), "the reason")
+    assert tracks == []
+    info = CameraInfo(width=160, height=120, distortion_model="plumb_bob", d=[-0.2, 0.02, 0.0, 0.0, 0.0])
+    info.k = [120.0, 0.0, 80.0, 0.0, 120.0, 60.0, 0.0, 0.0, 1.0]
+    publisher = probe.node.create_publisher(CameraInfo, "/camera_info", 1)
+
+    def told() -> bool:
+        publisher.publish(info)
+        return len(tracks) > 2
+
+    until(told, "results")
+    assert ns(tracks[-1].header.stamp) in camera.stamps
