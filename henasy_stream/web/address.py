@@ -55,8 +55,9 @@ class Address:
         try:
             address = ipaddress.ip_address(name)
         except ValueError:
-            own = socket.gethostname().lower()
-            return name == "localhost" or (not self.loopback and name in {own, own.partition(".")[0] + ".local"})
+            # In whatever domain (robot.local, robot.lan): beyond loopback it is the token that protects.
+            own = socket.gethostname().lower().partition(".")[0]
+            return name == "localhost" or (not self.loopback and name.partition(".")[0] == own)
         return address.is_loopback or not self.loopback
 
     def admits_token(self, token: str | None) -> bool:

@@ -98,7 +98,9 @@ def test_a_page_on_loopback_goes_by_no_other_name(host: str | None) -> None:
 def test_a_page_for_others_goes_by_addresses_and_its_own_name() -> None:
     address = Address(host="0.0.0.0", port=8420, token="t")
     assert address.admits_host("192.168.1.5:8420")
-    assert address.admits_host(socket.gethostname())
+    own = socket.gethostname().partition(".")[0]
+    for name in (own, f"{own}.local", f"{own.upper()}.lan:8420"):
+        assert address.admits_host(name)
     assert not address.admits_host("evil.example:8420")
 
 
