@@ -40,7 +40,8 @@ def main(args: Sequence[str] | None = None) -> int:
             node.close()
             executor.shutdown()
             node.destroy_node()
-            rclpy.try_shutdown()
+            if rclpy.ok():  # Humble has no try_shutdown
+                rclpy.shutdown()
     return 0
 
 
