@@ -20,7 +20,9 @@ def respond(request: Request, address: Address) -> Response | None:
     headers = request.headers
     hosts, origins = headers.get_all("Host"), headers.get_all("Origin")
     if len(hosts) != 1 or not address.admits_host(hosts[0]):
-        return refusal(HTTPStatus.MISDIRECTED_REQUEST, "this page is not known by that name; use the address that the node printed")
+        return refusal(
+            HTTPStatus.MISDIRECTED_REQUEST, "this page has another name; use the address that the node printed"
+        )
     own = ([f"http://{hosts[0]}"], [f"https://{hosts[0]}"])  # the second behind a proxy that encrypts
     if origins and origins not in own:
         return refusal(HTTPStatus.FORBIDDEN, "requests from other pages are refused")
