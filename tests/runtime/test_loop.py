@@ -136,7 +136,8 @@ def test_the_age_of_a_live_frame_counts_from_its_stamp(clock):
     import dataclasses
 
     now = time.time_ns() if clock == "unix" else time.monotonic_ns()
-    frames = [dataclasses.replace(f, clock=clock, stamp_ns=now - 500_000_000 + i) for i, f in enumerate(film(CUP, 0.5))]
+    live = {"clock": clock, "stamp_source": "device"}
+    frames = [dataclasses.replace(f, stamp_ns=now - 500_000_000 + i, **live) for i, f in enumerate(film(CUP, 0.5))]
     age = Run(ScriptedSource(frames)).monitor.latency.percentiles()["age"]
     assert 500 <= age.p50 < 5000
 
