@@ -2,6 +2,8 @@
 
 import { $, dot, element, percent } from "./dom.js";
 
+const HELD = "another is likelier by now; it takes over when it has led for a second";
+
 let told = "";
 
 export function showCaption(result) {
@@ -17,7 +19,7 @@ export function showCaption(result) {
   const dots = caption.track_ids.filter((id) => id in result.colours).map((id) => dot(result.colours[id]));
   const held = caption.alternatives.length > 0 && caption.alternatives[0][1] > caption.score; // the next one waits
   const sure = percent(caption.score) + (held ? " held" : "");
-  $("caption").replaceChildren(...dots, caption.text, element("small", {}, sure));
+  $("caption").replaceChildren(...dots, caption.text, element("small", { title: held ? HELD : "" }, sure));
   const others = caption.alternatives.slice(0, 4).map(([text, score]) => element("li", {}, text, element("b", {}, percent(score))));
   $("alternatives").replaceChildren(...others);
 }

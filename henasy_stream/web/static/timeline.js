@@ -85,7 +85,7 @@ export class Timeline {
   }
 
   drawAxis(c, ink, gutter, width, height) {
-    const s = LENGTHS_S[this.length], parts = width < 600 ? 2 : 4;
+    const s = LENGTHS_S[this.length], narrow = width < 600, parts = narrow ? 2 : 4;
     c.font = "400 12.5px Inter, sans-serif";
     for (let i = 0; i <= parts; i++) {
       const at = gutter + (i / parts) * (width - gutter), ago = s - (i / parts) * s;
@@ -93,8 +93,10 @@ export class Timeline {
       c.fillRect(Math.min(Math.round(at), width - 1), 20, 1, height - 20);
       c.fillStyle = ink.ink3;
       if (i === parts) break; // the buttons stand there
-      c.textAlign = i === 0 ? "left" : "center";
-      c.fillText(ago >= 120 ? `${+(ago / 60).toFixed(1)} min ago` : `${+ago.toFixed(1)} s ago`, at, 9);
+      const text = ago >= 120 ? `${+(ago / 60).toFixed(1)} min` : `${+ago.toFixed(1)} s`;
+      const tight = narrow && i > 0; // left of its line, where the buttons leave room
+      c.textAlign = i === 0 ? "left" : tight ? "right" : "center";
+      c.fillText(tight ? text : `${text} ago`, tight ? at - 5 : at, 9);
     }
     c.textAlign = "left";
   }
