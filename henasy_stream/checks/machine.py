@@ -36,7 +36,7 @@ def display() -> list[Finding]:
     available, reason = WindowSink.available()
     if available:
         return [Finding(about="display", text="a window can be opened")]
-    remedy = "--annotate FILE writes a video; over ssh, ssh -X"
+    remedy = "--view shows a page in any browser; --annotate FILE writes a video"
     return [Finding(mark="note", about="display", text=f"no window: {reason}", remedy=remedy)]
 
 
