@@ -27,7 +27,7 @@ _SHAPES = (
     "Transpose",
     "Unsqueeze",
 )
-_PICKING = ("ArgMax", "Constant", "Gather", "GatherElements", "Identity", "Range", "Trilu")
+_PICKING = ("ArgMax", "Constant", "Gather", "GatherElements", "GatherND", "Identity", "Range", "Trilu")
 _SUMS = ("Conv", "Einsum", "Gemm", "MatMul", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum", "Resize")
 _LAYERS = ("Gelu", "InstanceNormalization", "LayerNormalization", "Relu", "Sigmoid", "Softmax", "Tanh")
 OPERATORS = frozenset((*_ARITHMETIC, *_LOGIC, *_SHAPES, *_PICKING, *_SUMS, *_LAYERS))
