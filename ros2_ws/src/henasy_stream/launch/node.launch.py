@@ -24,6 +24,8 @@ ARGUMENTS = (
 )
 PARAMETERS = {"image": "image_topic", "transport": "transport", "source": "source", "weights": "weights"}
 PARAMETERS["backend"] = "backend"
+YES, NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+LEVELS = ("debug", "info", "warn", "error", "fatal")
 
 
 def start(context: LaunchContext) -> list[Node]:
@@ -32,7 +34,12 @@ def start(context: LaunchContext) -> list[Node]:
     share = Path(get_package_share_directory("henasy_stream"))
     overrides: dict[str, object] = {PARAMETERS[name]: given[name] for name in PARAMETERS if given[name]}
     for name in ("autostart", "use_sim_time"):
-        overrides[name] = given[name].lower() in ("true", "1", "yes", "on")
+        if given[name].lower() not in YES + NO:
+            raise ValueError(f"{name}: {given[name]!r} does not fit, give true or false")
+        overrides[name] = given[name].lower() in YES
+    # rclpy says it with a traceback.
+    if given["log_level"].rpartition(":=")[2].lower() not in LEVELS:
+        raise ValueError(f"log_level: {given['log_level']!r} does not fit, choose one of {', '.join(LEVELS)}")
     return [
         Node(
             package="henasy_stream",
