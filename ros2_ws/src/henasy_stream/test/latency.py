@@ -41,6 +41,7 @@ def measure(size: str, fps: float, seconds: float) -> dict[str, object]:
         time.sleep(seconds)
         elapsed, sent = time.monotonic() - started, len(camera.stamps) - sent
         found = [(now - stamp) / 1e6 for now, stamp in arrivals]
+        arrived_rate = float(probe.values()["images (1/s)"])
         stages = {key: float(value) for key, value in probe.values().items() if key.endswith("(ms)")}
     finally:
         camera.close()
@@ -49,7 +50,8 @@ def measure(size: str, fps: float, seconds: float) -> dict[str, object]:
     p50, p95, p99 = (round(float(value), 1) for value in np.percentile(found, (50, 95, 99)))
     return {
         "size": size,
-        "images a second": round(sent / elapsed, 1),
+        "images sent a second": round(sent / elapsed, 1),
+        "images that arrived a second": arrived_rate,
         "results a second": round(len(found) / elapsed, 1),
         "milliseconds": {"p50": p50, "p95": p95, "p99": p99},
         "stages of the node": stages,
