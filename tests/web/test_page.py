@@ -213,6 +213,10 @@ def test_nothing_is_cut_off_at_the_side(tab: Tab, page: LivePage, size: tuple[in
             assert box["height"] > 12, name
             assert box["left"] >= 0, name
             assert box["right"] <= size[0] + 1, name
+        tab.press("s")
+        rows = tab.run("[...document.querySelectorAll('#formats button')].map(b => [b.scrollHeight, b.clientHeight])")
+        assert rows
+        assert all(text <= row for text, row in rows), rows
     finally:
         tab.resize(1600, 900)
 
