@@ -111,6 +111,8 @@ def test_an_example_runs(page, code, node, tmp_path):
 @pytest.mark.parametrize(("page", "command"), examples(COMMAND), ids=name)
 def test_a_world_command_runs(page, command, tmp_path):
     arguments = shlex.split(with_free_ports(command)[0].strip())
+    if "--view" in arguments:
+        arguments += ["--view-address", "0"]
     done = subprocess.run(
         [sys.executable, "-m", REAL, *arguments, "--headless", "--max-frames", "20"],
         cwd=tmp_path,
