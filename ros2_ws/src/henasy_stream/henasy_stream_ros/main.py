@@ -19,6 +19,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from henasy_stream.runtime.outputs import one_line
 from henasy_stream.runtime.stopping import StopOnSignal
 from henasy_stream_ros.node import HenasyNode
 
@@ -26,10 +27,14 @@ _SPIN_S = 0.1
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the node until Ctrl-C or SIGTERM; returns 0 then."""
+    """Runs the node until Ctrl-C or SIGTERM; returns 0 then, and 2 for ROS arguments that make no sense."""
     stop = StopOnSignal()
     # rclpy's own handling ends the context at once, and with it the chance to say that the action going on has ended.
-    rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # RCLError: a file of parameters that is no YAML, a log level that there is not
+        print(one_line(error), file=sys.stderr)
+        return 2
     with stop:
         node = HenasyNode()
         executor = SingleThreadedExecutor()

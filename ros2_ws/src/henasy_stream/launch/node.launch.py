@@ -1,5 +1,6 @@
 """ros2 launch henasy_stream node.launch.py image:=/camera/image_raw"""
 
+import shutil
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -40,6 +41,11 @@ def start(context: LaunchContext) -> list[Node]:
     # rclpy says it with a traceback.
     if given["log_level"].rpartition(":=")[2].lower() not in LEVELS:
         raise ValueError(f"log_level: {given['log_level']!r} does not fit, choose one of {', '.join(LEVELS)}")
+    # launch warns of a file that is not there and starts without it.
+    if given["params_file"] and not Path(given["params_file"]).is_file():
+        raise ValueError(f"params_file: no file {given['params_file']}")
+    if given["python"] and shutil.which(given["python"]) is None:
+        raise ValueError(f"python: no program {given['python']}")
     return [
         Node(
             package="henasy_stream",
@@ -51,6 +57,7 @@ def start(context: LaunchContext) -> list[Node]:
             prefix=[given["python"]] if given["python"] else None,
             output="screen",
             emulate_tty=True,
+            sigterm_timeout="15",  # longer than the node waits for the step that runs
         )
     ]
 
