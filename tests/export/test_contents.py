@@ -144,7 +144,7 @@ def test_a_text_tower_is_shared_with_a_bundle_beside(
 ) -> None:
     copy_of(bundles["window"], tmp_path, "lender")
     # Both networks were made from one seed, but drew other numbers: the tower of one is not the other's.
-    with pytest.raises(UserError, match=r"text: \d+ of \d+ steps are not the network's"):
+    with pytest.raises(UserError, match=r"text: of \d+ steps, \d+ are not the network's"):
         write_bundle(weights["causal"], tmp_path / "borrower", steps=8, text_of="lender")
     assert [path.name for path in tmp_path.iterdir()] == ["lender"]
     folder = write_bundle(weights["window"], tmp_path / "borrower", steps=8, text_of="lender").folder
