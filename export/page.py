@@ -99,6 +99,11 @@ def scores(found: dict[str, Row]) -> str:
     return _markdown(("weights", "precision", "score on held-out clips", "fp32", "quantised"), rows, left=3)
 
 
+def _by_number(found: Sequence[Row]) -> list[str]:
+    """Architectures, SM75 before SM120."""
+    return sorted((row.get("architecture", "") for row in found), key=lambda name: (len(name), name))
+
+
 def builds(found: Sequence[Row]) -> str:
     """What TensorRT built, and what it refused."""
     rows: dict[tuple[str, ...], list[Row]] = {}
@@ -111,8 +116,7 @@ def builds(found: Sequence[Row]) -> str:
     for key, some in rows.items():
         built = [row for row in some if "error" not in row]
         refused = [row for row in some if "error" in row]
-        said = ", ".join(row["architecture"] for row in built) or "–"
-        no = ", ".join(row.get("architecture", "") for row in refused) or "–"
+        said, no = (", ".join(_by_number(some)) or "–" for some in (built, refused))
         layers, size = (_range([row[name] for row in built]) for name in ("layers", "megabytes"))
         lines.append([*key, said, no, layers, size, _range([row["seconds"] for row in built])])
     heads = ("weights", "graph", "precision", "built for", "refused for", "layers", "MB", "seconds")

@@ -63,7 +63,7 @@ def _buffer(file: Path) -> Finding:
         mark=_matters(),
         about="udp",
         text=f"{text}, little for pictures over ROS",
-        remedy=f"sudo sysctl -w {name}=2147483647 (lasting: a line in /etc/sysctl.d/60-ros.conf)",
+        remedy=f"sudo sysctl -w {name}=33554432 (lasting: a line in /etc/sysctl.d/60-ros.conf)",
     )
 
 
