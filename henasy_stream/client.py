@@ -15,7 +15,9 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from henasy_stream._arguments import Parser
@@ -25,6 +27,8 @@ from henasy_stream.sinks.messages import PREFIX, TOPICS, Caption, Message, Statu
 from henasy_stream.subscription import Subscription
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5560"
+SILENCE_S = 3.0
+"""Until the command line says that nothing has come; a node sends something every second."""
 
 
 def subscribe(
@@ -118,14 +122,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _control(options)
         if len(options.words) > 1:
             raise UserError(f"{' '.join(options.words)}: one endpoint; texts to look for need --control ADDRESS")
-        with subscribe(
-            options.words[0] if options.words else DEFAULT_ENDPOINT,
-            [name.strip() for name in options.topics.split(",")],
-            latest=False,
-            timeout_s=options.timeout,
-            curve_public_file=options.curve,
-        ) as messages:
-            return _print_all(messages, as_json=options.json, count=options.count)
+        endpoint = options.words[0] if options.words else DEFAULT_ENDPOINT
+        with (
+            subscribe(
+                endpoint,
+                [name.strip() for name in options.topics.split(",")],
+                latest=False,
+                timeout_s=options.timeout,
+                curve_public_file=options.curve,
+            ) as messages,
+            _told_of_silence(endpoint) as silence,
+        ):
+            return _print_all(messages, silence, as_json=options.json, count=options.count)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -152,11 +160,27 @@ def _control(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_all(messages: Subscription, *, as_json: bool, count: int) -> int:
+@contextmanager
+def _told_of_silence(endpoint: str) -> Iterator[threading.Timer]:
+    """A line when nothing has come for a while, unless the timer is cancelled before: no publisher is no error here."""
+    address = endpoint.replace("tcp://", "zmq://")
+    remedy = f"python -m henasy_stream.live --source world --publish {address}"
+    said = f"nothing from {endpoint} yet; to publish there: {remedy}"
+    timer = threading.Timer(SILENCE_S, print, (said,), {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer
+    finally:
+        timer.cancel()
+
+
+def _print_all(messages: Subscription, silence: threading.Timer, *, as_json: bool, count: int) -> int:
     sessions = 0
     code = 0
     try:
         for number, message in enumerate(messages, 1):
+            silence.cancel()
             if len(messages.sessions) > sessions:
                 sessions = len(messages.sessions)
                 print(f"session {message.session}", file=sys.stderr)

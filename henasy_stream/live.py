@@ -19,6 +19,7 @@ Watches an egocentric video stream; publishes which things there are, where they
 
 examples:
   live --source world                                the synthetic world, in a window
+  live --source world --view                         the same on the live page, in a browser
   live --camera 0 --queries "cup, knife"             a camera; two things of your own to look for
   live --source video.mp4 --annotate out.mp4 --record out.jsonl --headless
   live --source rtsp://host/stream --publish zmq://127.0.0.1:5560 --config node.yaml

@@ -371,6 +371,13 @@ class TestCommandLine:
         assert len(done.stdout.splitlines()) == 2
         assert "Error" not in done.stderr
 
+    def test_nobody_who_publishes_is_told_with_what_would(self) -> None:
+        endpoint = free_endpoint()
+        done = self.run(endpoint, "--timeout", "4")
+        first, *_ = done.stderr.splitlines()
+        assert first.startswith(f"nothing from {endpoint} yet")
+        assert first.endswith(f"--publish {endpoint.replace('tcp', 'zmq')}")
+
     def test_nobody_there(self) -> None:
         done = self.run(free_endpoint(), "--timeout", "0.2")
         assert done.returncode == 1
