@@ -25,7 +25,9 @@ AT_A_TERMINAL = [
 
 
 def environment(**variables: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    # The last of them is what `pretrain.py` sets for tyro, in this process when another test called it.
+    ours = ("NO_COLOR", "FORCE_COLOR", "PYTHON_TYRO_ANSI_CODES")
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
     return {**kept, "TERM": "xterm-256color", "COLUMNS": "120", **variables}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,15 @@ NAMES = ("tensorrt", "tensorrt_rtx")
 
 
 @pytest.fixture
-def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose modules hide those that are installed."""
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose modules hide those that are installed, and are forgotten afterwards."""
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in NAMES:
         monkeypatch.delitem(sys.modules, name, raising=False)
         (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no {name}')\n")
-    return tmp_path
+    yield tmp_path
+    for name in NAMES:
+        sys.modules.pop(name, None)
 
 
 def test_none(modules: Path) -> None:
