@@ -15,9 +15,7 @@ import argparse
 import math
 import os
 import sys
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from henasy_stream._arguments import Parser
@@ -122,18 +120,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _control(options)
         if len(options.words) > 1:
             raise UserError(f"{' '.join(options.words)}: one endpoint; texts to look for need --control ADDRESS")
-        endpoint = options.words[0] if options.words else DEFAULT_ENDPOINT
-        with (
-            subscribe(
-                endpoint,
-                [name.strip() for name in options.topics.split(",")],
-                latest=False,
-                timeout_s=options.timeout,
-                curve_public_file=options.curve,
-            ) as messages,
-            _told_of_silence(endpoint) as silence,
-        ):
-            return _print_all(messages, silence, as_json=options.json, count=options.count)
+        with subscribe(
+            options.words[0] if options.words else DEFAULT_ENDPOINT,
+            [name.strip() for name in options.topics.split(",")],
+            latest=False,
+            timeout_s=options.timeout,
+            curve_public_file=options.curve,
+        ) as messages:
+            waits = options.timeout is None
+            return _print_all(messages, waits=waits, as_json=options.json, count=options.count)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -160,27 +155,24 @@ def _control(options: argparse.Namespace) -> int:
     return 0
 
 
-@contextmanager
-def _told_of_silence(endpoint: str) -> Iterator[threading.Timer]:
-    """A line when nothing has come for a while, unless the timer is cancelled before: no publisher is no error here."""
-    address = endpoint.replace("tcp://", "zmq://")
-    remedy = f"python -m henasy_stream.live --source world --publish {address}"
-    said = f"nothing from {endpoint} yet; to publish there: {remedy}"
-    timer = threading.Timer(SILENCE_S, print, (said,), {"file": sys.stderr, "flush": True})
-    timer.daemon = True
-    timer.start()
-    try:
-        yield timer
-    finally:
-        timer.cancel()
+def _first_or_word(messages: Subscription) -> Iterator[Message]:
+    """All messages; a line where the first is long in coming, for nobody who publishes is no error here."""
+    first = messages.receive(SILENCE_S)
+    if first is not None:
+        yield first
+    else:
+        remedy = (
+            f"python -m henasy_stream.live --source world --publish {messages.endpoint.replace('tcp://', 'zmq://')}"
+        )
+        print(f"nothing from {messages.endpoint} yet; to publish there: {remedy}", file=sys.stderr, flush=True)
+    yield from messages
 
 
-def _print_all(messages: Subscription, silence: threading.Timer, *, as_json: bool, count: int) -> int:
+def _print_all(messages: Subscription, *, waits: bool, as_json: bool, count: int) -> int:
     sessions = 0
     code = 0
     try:
-        for number, message in enumerate(messages, 1):
-            silence.cancel()
+        for number, message in enumerate(_first_or_word(messages) if waits else messages, 1):
             if len(messages.sessions) > sessions:
                 sessions = len(messages.sessions)
                 print(f"session {message.session}", file=sys.stderr)
