@@ -100,8 +100,8 @@ def scores(found: dict[str, Row]) -> str:
 
 
 def _by_number(found: Sequence[Row]) -> list[str]:
-    """Architectures, SM75 before SM120."""
-    return sorted((row.get("architecture", "") for row in found), key=lambda name: (len(name), name))
+    """Architectures, each once, SM75 before SM120."""
+    return sorted({row.get("architecture", "") for row in found}, key=lambda name: (len(name), name))
 
 
 def builds(found: Sequence[Row]) -> str:
