@@ -310,14 +310,16 @@ def test_questions_are_answered_and_too_many_are_refused(shown: LivePage) -> Non
     assert "wait" in replies[-1]["error"]
 
 
-def test_the_last_seconds_come_as_a_video(shown: LivePage, tmp_path: Any) -> None:
+def saved(page: LivePage, form: str) -> bytes:
+    """The last seconds, as a viewer saves them."""
+
     async def call() -> bytes:
-        async with dial(shown) as connection:
+        async with dial(page) as connection:
             await connection.send(HELLO)
             await Caller(connection).hear_until(lambda head: head["t"] == "state")
-        async with dial(shown, "/save") as connection:
+        async with dial(page, "/save") as connection:
             await connection.send(HELLO)
-            await connection.send('{"t":"save","format":"mp4"}')
+            await connection.send(f'{{"t":"save","format":"{form}"}}')
             caller, whole = Caller(connection), b""
             while True:
                 head, piece = await caller.hear(timeout_s=60)
@@ -329,8 +331,12 @@ def test_the_last_seconds_come_as_a_video(shown: LivePage, tmp_path: Any) -> Non
                     assert 0 <= head["done"] <= head["total"]
                 whole += piece
 
+    return asyncio.run(call())
+
+
+def test_the_last_seconds_come_as_a_video(shown: LivePage, tmp_path: Any) -> None:
     path = tmp_path / "last.mp4"
-    path.write_bytes(asyncio.run(call()))
+    path.write_bytes(saved(shown, "mp4"))
     film = cv2.VideoCapture(str(path))
     read, picture = film.read()
     assert read
@@ -339,23 +345,7 @@ def test_the_last_seconds_come_as_a_video(shown: LivePage, tmp_path: Any) -> Non
 
 def test_the_last_seconds_come_as_mcap(shown: LivePage) -> None:
     reader = pytest.importorskip("mcap.reader", reason="the extra bag is not installed")
-
-    async def call() -> bytes:
-        async with dial(shown) as connection:
-            await connection.send(HELLO)
-            await Caller(connection).hear_until(lambda head: head["t"] == "state")
-        async with dial(shown, "/save") as connection:
-            await connection.send(HELLO)
-            await connection.send('{"t":"save","format":"mcap"}')
-            caller, whole = Caller(connection), b""
-            while True:
-                head, piece = await caller.hear(timeout_s=60)
-                if head["t"] == "saved":
-                    assert head["error"] is None
-                    return whole
-                whole += piece
-
-    summary = reader.make_reader(io.BytesIO(asyncio.run(call())), validate_crcs=True).get_summary()
+    summary = reader.make_reader(io.BytesIO(saved(shown, "mcap")), validate_crcs=True).get_summary()
     assert {"henasy/1/tracks", "henasy/1/status"} <= {channel.topic for channel in summary.channels.values()}
 
 
